@@ -1,0 +1,1 @@
+"""The foundation: contracts (pure), runtime (clock, MQTT link, settings) and storage."""

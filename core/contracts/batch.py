@@ -1,0 +1,265 @@
+"""Batches, receipts and statuses: what an edge and a collector say to each other.
+
+A batch is identified by ``(edge, epoch, lane, seq)``. Its envelope (edge, epoch, lane, seq,
+oldest) is written when it is sent; the rest (sealed_at, events) was fixed when the edge's
+journal committed it and never changes, so a digest over it recognises a reused identity.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from core.contracts.codec import AnyEvent, Event, event_from, explain
+from core.contracts.errors import ContractError
+from core.contracts.events import COLLECTOR_KINDS, ID_PATTERN, KINDS, Lane
+
+T = TypeVar("T")
+
+MAX_EVENTS = 1_000
+MAX_MEDIA_BYTES = 256 * 1024
+MAX_RAW_BYTES = 64 * 1024
+
+_Id = Annotated[str, msgspec.Meta(pattern=ID_PATTERN)]
+_Seq = Annotated[int, msgspec.Meta(ge=1, le=9_007_199_254_740_991)]
+_Epoch = Annotated[str, msgspec.Meta(min_length=8, max_length=40)]
+
+
+class _Sealed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    edge: _Id
+    epoch: _Epoch
+    lane: Lane
+    seq: _Seq
+    oldest: _Seq
+    sealed_at: int
+
+
+class _Batch(_Sealed, frozen=True, forbid_unknown_fields=True):
+    events: list[AnyEvent]
+
+
+class _RawBatch(_Sealed, frozen=True, forbid_unknown_fields=True):
+    events: list[msgspec.Raw]
+
+
+class MediaHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The header of one JPEG on the media lane; it travels in MQTT user properties."""
+
+    edge: _Id
+    epoch: _Epoch
+    seq: _Seq
+    oldest: _Seq
+    sealed_at: int
+    media: _Id
+    device: _Id
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """One event of a batch that was refused, with the reason and its bytes (at most 64 KiB)."""
+
+    index: int
+    reason: str
+    field: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A decoded batch; ``events`` holds (index in the batch, event) of what could be used."""
+
+    edge: str
+    epoch: str
+    lane: Lane
+    seq: int
+    oldest: int
+    sealed_at: int
+    events: list[tuple[int, Event]]
+    rejects: list[Reject]
+
+    @property
+    def size(self) -> int:
+        """Return the number of events that the edge had put into the batch."""
+        return len(self.events) + len(self.rejects)
+
+
+_fast: msgspec.json.Decoder[_Batch] = msgspec.json.Decoder(_Batch)
+_slow: msgspec.json.Decoder[_RawBatch] = msgspec.json.Decoder(_RawBatch)
+_IMMUTABLE = b'"sealed_at"'
+
+
+def seal(events: list[bytes], sealed_at: int) -> bytes:
+    """Return the immutable part of a batch: encoded events and the time (ms) it was sealed."""
+    if not 1 <= len(events) <= MAX_EVENTS:
+        raise ValueError(f"a batch holds 1 to {MAX_EVENTS} events, not {len(events)}")
+    return b'"sealed_at":%d,"events":[%b]}' % (sealed_at, b",".join(events))
+
+
+def envelope(edge: str, epoch: str, lane: Lane, seq: int, oldest: int, sealed: bytes) -> bytes:
+    """Return the payload of a batch: the envelope as of now before the immutable part."""
+    head = b'{"edge":"%b","epoch":"%b","lane":"%b","seq":%d,"oldest":%d,'
+    return head % (edge.encode(), epoch.encode(), lane.encode(), seq, oldest) + sealed
+
+
+def digest(payload: bytes) -> bytes:
+    """Return 16 bytes over the immutable part of a batch's payload."""
+    start = max(payload.find(_IMMUTABLE), 0)
+    return hashlib.blake2b(payload[start:], digest_size=16).digest()
+
+
+def decode_batch(payload: bytes) -> Batch:
+    """Decode a batch; a bad event lands in ``rejects``, the rest of its batch is used.
+
+    Raises :class:`ContractError` when the envelope itself cannot be read.
+    """
+    try:
+        whole = _fast.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _decode_slowly(payload)
+    if whole.lane is Lane.MEDIA or len(whole.events) > MAX_EVENTS:
+        return _decode_slowly(payload)
+    events = list(enumerate(whole.events))
+    for event in whole.events:
+        if event.kind in COLLECTOR_KINDS or KINDS[event.kind].lane is not whole.lane:
+            return _decode_slowly(payload)
+    return Batch(
+        whole.edge, whole.epoch, whole.lane, whole.seq, whole.oldest, whole.sealed_at, events, []
+    )
+
+
+def _decode_slowly(payload: bytes) -> Batch:
+    try:
+        raw = _slow.decode(payload)
+    except RecursionError:
+        raise ContractError("nested too deeply") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ContractError(f"the batch's envelope cannot be read: {error}") from None
+    if raw.lane is Lane.MEDIA:
+        raise ContractError("media batches are JPEG with their header in user properties")
+    if len(raw.events) > MAX_EVENTS:
+        raise ContractError(f"{len(raw.events)} events", remedy=f"send at most {MAX_EVENTS}")
+    events: list[tuple[int, Event]] = []
+    rejects: list[Reject] = []
+    for index, item in enumerate(raw.events):
+        try:
+            events.append((index, _check(bytes(item), raw.lane)))
+        except ContractError as refused:
+            rejects.append(Reject(index, str(refused), refused.field, bytes(item)[:MAX_RAW_BYTES]))
+    return Batch(raw.edge, raw.epoch, raw.lane, raw.seq, raw.oldest, raw.sealed_at, events, rejects)
+
+
+def _check(item: bytes, lane: Lane | None) -> Event:
+    try:
+        raw = msgspec.json.decode(item)
+    except RecursionError as error:
+        raise explain({}, error) from None
+    event = event_from(raw)
+    if event.kind in COLLECTOR_KINDS:
+        raise ContractError("only a collector writes this kind", field="kind")
+    if lane is not None and KINDS[event.kind].lane is not lane:
+        raise ContractError(
+            f"{event.kind} travels in lane {KINDS[event.kind].lane}, not {lane}", field="kind"
+        )
+    return event
+
+
+def decode_plain(payload: bytes, device: str, received_at: int) -> Event:
+    """Decode one plain event of a device without an edge agent.
+
+    ``device`` (from the topic) and the times (now) may be left out, so that an event can be
+    written by hand; ``at`` may also be an ISO 8601 text with an offset.
+    Raises :class:`ContractError` that names the field.
+    """
+    try:
+        raw: Any = msgspec.json.decode(payload)
+    except RecursionError as error:
+        raise explain({}, error) from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ContractError(f"not readable as JSON ({error})", remedy="send one object") from None
+    if not isinstance(raw, dict):
+        raise ContractError("an event must be a JSON object")
+    if raw.setdefault("device", device) != device:
+        raise ContractError("differs from the topic's device", field="device")
+    if isinstance(moment := raw.get("at"), str):
+        raw["at"] = _iso_ms(moment)
+    raw.setdefault("at", received_at)
+    raw.setdefault("seen", received_at)
+    event = event_from(raw)
+    if event.kind.startswith("edge.") or event.kind == "device.snapshot":
+        raise ContractError("only an edge or a collector writes this kind", field="kind")
+    return event
+
+
+def _iso_ms(text: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ContractError(f"not a time: {text!r}", field="at", remedy="ms or ISO 8601") from None
+    if moment.tzinfo is None:
+        raise ContractError("the time has no offset", field="at", remedy="add Z or +08:00")
+    return int(moment.timestamp() * 1000)
+
+
+class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The highest contiguous committed seq of each lane of one edge's epoch (retained)."""
+
+    edge: str
+    epoch: str
+    lanes: dict[str, int]
+
+
+class LaneStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One lane of an edge's outbox: its oldest and its last seq (last is oldest-1 when empty)."""
+
+    oldest: int
+    last: int
+
+
+class EdgeStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An edge's retained birth (online) and last will or farewell (offline).
+
+    ``clock`` is the edge's time (ms) when it published; ``clean`` marks a farewell.
+    """
+
+    online: bool
+    edge: str
+    epoch: str
+    clock: int
+    lanes: dict[str, LaneStatus] = {}
+    version: str = ""
+    clean: bool = False
+    previous_epoch: str | None = None
+
+
+class CollectorStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A collector's retained status; ``instance`` changes with every start."""
+
+    online: bool
+    instance: str
+    clock: int
+
+
+def decode_struct(payload: bytes, shape: type[T]) -> T:
+    """Decode a small control message; raise :class:`ContractError` when it is not of the shape."""
+    try:
+        return msgspec.json.decode(payload, type=shape)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ContractError(f"not a {shape.__name__}: {error}") from None
+
+
+def media_properties(header: MediaHeader) -> list[tuple[str, str]]:
+    """Return a media header as MQTT user properties."""
+    return [(name, str(getattr(header, name))) for name in header.__struct_fields__]
+
+
+def decode_media_header(properties: list[tuple[str, str]]) -> MediaHeader:
+    """Read a media header from MQTT user properties; raise :class:`ContractError`."""
+    try:
+        return msgspec.convert(dict(properties), MediaHeader, strict=False)
+    except msgspec.ValidationError as error:
+        raise ContractError(f"the media header cannot be read: {error}") from None

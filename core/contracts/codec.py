@@ -1,0 +1,212 @@
+"""Compiled decoding: the pydantic models of the vocabulary, translated once into structs.
+
+pydantic states the contract, explains refusals and writes the JSON Schemas; the structs made
+here enforce the same shapes and ranges five times as fast (ADR 0009). A property test holds
+the two against each other. ``Event`` objects are what the running system passes around.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from typing import Annotated, Any, ClassVar, Literal, Protocol, get_args, get_origin
+
+import annotated_types as at
+import msgspec
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from core.contracts.errors import ContractError
+from core.contracts.events import EVENT_MODELS, ID_PATTERN, KINDS, KindSpec
+from core.contracts.vocabulary import EpochMs
+
+
+class Event(Protocol):
+    """One decoded event; ``data`` is a struct whose attributes are the kind's fields.
+
+    ``at`` and ``seen`` are milliseconds since the Unix epoch (UTC).
+    """
+
+    kind: ClassVar[str]
+    at: int
+    seen: int
+    device: str
+    data: Any
+    id: str | None
+
+
+class _EventBase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Base of the compiled event structs."""
+
+
+def _constraints(metadata: list[Any] | tuple[Any, ...]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for item in metadata:
+        if isinstance(item, at.Ge):
+            found["ge"] = item.ge
+        elif isinstance(item, at.Le):
+            found["le"] = item.le
+        elif isinstance(item, at.MinLen):
+            found["min_length"] = item.min_length
+        elif isinstance(item, at.MaxLen):
+            found["max_length"] = item.max_length
+        elif isinstance(item, at.Interval):
+            found |= {k: getattr(item, k) for k in ("ge", "le") if getattr(item, k) is not None}
+        elif isinstance(item, FieldInfo):
+            found |= _constraints(item.metadata)
+        elif (pattern := getattr(item, "pattern", None)) is not None:
+            found["pattern"] = pattern
+        elif not (hasattr(item, "strict") or hasattr(item, "allow_inf_nan")):
+            raise TypeError(f"the compiled decoder does not know the constraint {item!r}")
+    return found
+
+
+def _compile_type(annotation: Any) -> Any:
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        inner, *metadata = get_args(annotation)
+        constraints = _constraints(metadata)
+        compiled = _compile_type(inner)
+        return Annotated[compiled, msgspec.Meta(**constraints)] if constraints else compiled
+    if origin is Literal:
+        return annotation
+    if origin in (typing.Union, types.UnionType):
+        return typing.Union[tuple(_compile_type(arg) for arg in get_args(annotation))]  # noqa: UP007
+    if origin in (list, dict):
+        return origin[tuple(_compile_type(arg) for arg in get_args(annotation))]
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return _compile_model(annotation)
+    return annotation
+
+
+def _compile_model(model: type[BaseModel]) -> type[msgspec.Struct]:
+    fields: list[Any] = []
+    for name, field in model.model_fields.items():
+        kind = _compile_type(field.annotation)
+        if constraints := _constraints(field.metadata):
+            kind = Annotated[kind, msgspec.Meta(**constraints)]
+        fields.append((name, kind) if field.is_required() else (name, kind, field.default))
+    fields.sort(key=len)  # required fields first
+    return msgspec.defstruct(
+        model.__name__,
+        fields,
+        frozen=True,
+        forbid_unknown_fields=True,
+        omit_defaults=True,
+        gc=False,
+    )
+
+
+def _compile_event(spec: KindSpec) -> type[msgspec.Struct]:
+    moment = _compile_type(EpochMs)
+    return msgspec.defstruct(
+        EVENT_MODELS[spec.kind].__name__,
+        [
+            ("at", moment),
+            ("seen", moment),
+            ("device", Annotated[str, msgspec.Meta(pattern=ID_PATTERN)]),
+            ("data", _compile_model(spec.data)),
+            ("id", Annotated[str, msgspec.Meta(max_length=64)] | None, None),
+        ],
+        bases=(_EventBase,),
+        namespace={"kind": spec.kind, "__annotations__": {"kind": ClassVar[str]}},
+        tag_field="kind",
+        tag=spec.kind,
+    )
+
+
+EVENT_STRUCTS: dict[str, type[msgspec.Struct]] = {
+    spec.kind: _compile_event(spec) for spec in KINDS.values()
+}
+AnyEvent: Any = typing.Union[tuple(EVENT_STRUCTS.values())]  # noqa: UP007
+#: The names of a kind's data fields, in the order of the model.
+FIELDS: dict[str, tuple[str, ...]] = {
+    spec.kind: tuple(spec.data.model_fields) for spec in KINDS.values()
+}
+
+_event_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(AnyEvent)
+_encoder = msgspec.json.Encoder()
+
+
+def make_event(
+    kind: str, *, device: str, at: int, seen: int, data: dict[str, Any], id: str | None = None
+) -> Event:
+    """Build and check an event from plain values; raise :class:`ContractError` on a bad field."""
+    raw: dict[str, Any] = {"kind": kind, "at": at, "seen": seen, "device": device, "data": data}
+    if id is not None:
+        raw["id"] = id
+    return event_from(raw)
+
+
+def event_from(raw: Any) -> Event:
+    """Check an already parsed event; raise :class:`ContractError` that names the field."""
+    try:
+        event: Event = msgspec.convert(raw, AnyEvent)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise explain(raw, error) from None
+    return event
+
+
+def decode_event(payload: bytes) -> Event:
+    """Decode one JSON event; raise :class:`ContractError` that names the field."""
+    try:
+        event: Event = _event_decoder.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        try:
+            raw = msgspec.json.decode(payload)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise ContractError(
+                f"not readable as JSON ({_plain(error)})", remedy="send one JSON object"
+            ) from None
+        raise explain(raw, error) from None
+    return event
+
+
+def encode(value: Any) -> bytes:
+    """Encode an event, a struct or plain values as compact JSON; defaults are left out."""
+    return _encoder.encode(value)
+
+
+def data_dict(event: Event) -> dict[str, Any]:
+    """Return an event's data as a dict without the fields that the device did not give."""
+    fields = ((name, getattr(event.data, name)) for name in FIELDS[event.kind])
+    return {name: value for name, value in fields if value is not None}
+
+
+def explain(raw: Any, error: Exception) -> ContractError:
+    """Say why an event was refused: the field, the reason and what would be accepted."""
+    if isinstance(error, RecursionError):
+        return ContractError("nested too deeply", remedy="events are at most a few levels deep")
+    if not isinstance(raw, dict):
+        return ContractError("an event must be a JSON object")
+    kind = raw.get("kind")
+    if not isinstance(kind, str) or kind not in EVENT_MODELS:
+        return ContractError(
+            f"unknown kind {_short(kind)}", field="kind", remedy=f"known are {', '.join(KINDS)}"
+        )
+    try:
+        EVENT_MODELS[kind].model_validate(raw)
+    except ValidationError as refused:
+        first = refused.errors(include_url=False)[0]
+        path = ".".join(str(part) for part in first["loc"])
+        message = first["msg"]
+        if first["type"] == "extra_forbidden":
+            known = FIELDS[kind] if path.startswith("data.") else ("at", "seen", "device", "id")
+            return ContractError("unknown field", field=path, remedy=f"known: {', '.join(known)}")
+        return ContractError(
+            f"{message} (got {_short(first.get('input'))})" if first["type"] != "missing"
+            else "required field is missing",
+            field=path,
+        )  # fmt: skip
+    except RecursionError:
+        return ContractError("nested too deeply", remedy="events are at most a few levels deep")
+    return ContractError(_plain(error))
+
+
+def _plain(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

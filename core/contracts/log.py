@@ -1,0 +1,188 @@
+"""The collector's log: what its journal holds, and so what every projection folds over.
+
+The lane's name says what an entry is. ``at`` is the time (ms) at which the collector
+journalled it; the log is totally ordered by ``pos``.
+
+=============================================  ==============================================
+``batch/{site}/{edge}/{epoch}/{lane}``         an edge's batch, byte for byte; seq is its own
+``media/{site}/{edge}/{epoch}``                a media header (JSON), a newline, the JPEG
+``plain/{site}/{device}``                      one plain event, byte for byte
+``control/{site}/{edge}``                      an ``edge.*`` event that the collector wrote
+``tick``                                       nothing: a second has passed
+``activation``                                 topology and rules that hold from here on
+``unreadable``                                 a message that cannot be read (dead letter)
+=============================================  ==============================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from core.contracts.batch import (
+    Batch,
+    MediaHeader,
+    Reject,
+    decode_batch,
+    decode_plain,
+)
+from core.contracts.codec import Event, decode_event, encode
+from core.contracts.errors import ContractError
+
+TICK = "tick"
+ACTIVATION = "activation"
+UNREADABLE = "unreadable"
+
+
+def batch_lane(site: str, edge: str, epoch: str, lane: str) -> str:
+    """Return the journal lane of one edge's epoch and lane."""
+    return f"batch/{site}/{edge}/{epoch}/{lane}"
+
+
+def media_lane(site: str, edge: str, epoch: str) -> str:
+    """Return the journal lane of one edge's snapshots."""
+    return f"media/{site}/{edge}/{epoch}"
+
+
+def plain_lane(site: str, device: str) -> str:
+    """Return the journal lane of one device without an edge agent."""
+    return f"plain/{site}/{device}"
+
+
+def control_lane(site: str, edge: str) -> str:
+    """Return the journal lane of what the collector notes about one edge."""
+    return f"control/{site}/{edge}"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchEntry:
+    """A batch of an edge."""
+
+    pos: int
+    at: int
+    site: str
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class MediaEntry:
+    """A snapshot; ``lane`` and ``seq`` as in a batch."""
+
+    pos: int
+    at: int
+    site: str
+    header: MediaHeader
+    jpeg: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EventEntry:
+    """One event: plain (``edge`` is None) or written by the collector about an edge."""
+
+    pos: int
+    at: int
+    site: str
+    edge: str | None
+    seq: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class TickEntry:
+    """A second has passed; ``at`` is the collector's time."""
+
+    pos: int
+    at: int
+
+
+class Activation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Topology (a parsed topology file) and rules (name to YAML text) that hold from here on."""
+
+    topology: dict[str, Any]
+    rules: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationEntry:
+    """New topology and rules."""
+
+    pos: int
+    at: int
+    activation: Activation
+
+
+class Unreadable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A message that could not be read at all: its topic, why, and its first 64 KiB."""
+
+    topic: str
+    reason: str
+    raw: bytes
+    field: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableEntry:
+    """A message for the dead letters."""
+
+    pos: int
+    at: int
+    message: Unreadable
+
+
+LogEntry = BatchEntry | MediaEntry | EventEntry | TickEntry | ActivationEntry | UnreadableEntry
+
+
+def encode_media(header: MediaHeader, jpeg: bytes) -> bytes:
+    """Return the body of a media entry."""
+    return encode(header) + b"\n" + jpeg
+
+
+def decode_entry(lane: str, pos: int, seq: int, at: int, body: bytes) -> LogEntry:
+    """Decode one entry of the collector's log; deterministic, and total for what was journalled.
+
+    A plain event that breaks the contract becomes an :class:`UnreadableEntry`, as does a batch
+    whose envelope cannot be read. Raises :class:`ContractError` on an unknown lane only.
+    """
+    family, _, rest = lane.partition("/")
+    if family == "batch":
+        site = rest.split("/", 1)[0]
+        try:
+            return BatchEntry(pos, at, site, decode_batch(body))
+        except ContractError as refused:
+            return _unreadable(pos, at, lane, refused, body)
+    if family == TICK:
+        return TickEntry(pos, at)
+    if family == "control":
+        site, edge = rest.split("/", 1)
+        return EventEntry(pos, at, site, edge, seq, decode_event(body))
+    if family == "plain":
+        site, device = rest.split("/", 1)
+        try:
+            return EventEntry(pos, at, site, None, seq, decode_plain(body, device, at))
+        except ContractError as refused:
+            return _unreadable(pos, at, lane, refused, body)
+    if family == "media":
+        head, _, jpeg = body.partition(b"\n")
+        header = msgspec.json.decode(head, type=MediaHeader)
+        return MediaEntry(pos, at, rest.split("/", 1)[0], header, jpeg)
+    if family == ACTIVATION:
+        return ActivationEntry(pos, at, msgspec.json.decode(body, type=Activation))
+    if family == UNREADABLE:
+        return UnreadableEntry(pos, at, msgspec.json.decode(body, type=Unreadable))
+    raise ContractError(f"the log has an unknown lane {lane!r}")
+
+
+def _unreadable(pos: int, at: int, lane: str, why: ContractError, body: bytes) -> UnreadableEntry:
+    return UnreadableEntry(pos, at, Unreadable(lane, str(why), body[: 64 * 1024], why.field))
+
+
+def rejects_of(entry: LogEntry) -> list[Reject]:
+    """Return what of an entry belongs in the dead letters."""
+    if isinstance(entry, BatchEntry):
+        return entry.batch.rejects
+    if isinstance(entry, UnreadableEntry):
+        message = entry.message
+        return [Reject(0, message.reason, message.field, message.raw)]
+    return []

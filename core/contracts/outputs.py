@@ -1,0 +1,118 @@
+"""What the rule engine says: the outputs of its fold, in the order in which they came about.
+
+Each is an upsert by a deterministic id, so that a replay writes the same rows again.
+All times are ms since the Unix epoch (UTC).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from core.contracts.alerts import RuleSide
+from core.contracts.colours import Colour
+from core.contracts.topology import Topology
+
+
+class Presence(StrEnum):
+    """Whether a device is heard within its expected interval."""
+
+    UNKNOWN = "unknown"
+    ONLINE = "online"
+    LATE = "late"
+    OFFLINE = "offline"
+
+
+class Cause(StrEnum):
+    """Why a device is not heard: the highest broken link on its way."""
+
+    DEVICE = "device"
+    GATEWAY = "gateway"
+    EDGE = "edge"
+
+
+class StepKind(StrEnum):
+    """What the rule side did to an alert in one revision."""
+
+    RAISED = "raised"
+    WORSENED = "worsened"
+    EASED = "eased"
+    CORRECTED = "corrected"
+    CLEARED = "cleared"
+    HISTORY = "history"
+    """Began and ended while its edge was away: discovered late, silent."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertOutput:
+    """An alert's whole rule side after one change; (alert.id, alert.revision) is unique."""
+
+    alert: RuleSide
+    step: StepKind
+    at: int
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ColourOutput:
+    """A node's colour or coverage changed; ``heard`` of ``total`` devices are heard."""
+
+    node: str
+    at: int
+    colour: Colour
+    alert_colour: Colour
+    """The worst standing alert's colour, which a lack of coverage may hide behind grey."""
+    heard: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceOutput:
+    """A device's presence changed."""
+
+    device: str
+    at: int
+    presence: Presence
+    last_heard: int | None
+    cause: Cause | None
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeOutput:
+    """An edge went online or offline, or has drained its backlog."""
+
+    edge: str
+    site: str
+    at: int
+    online: bool
+    drained: bool
+    epoch: str
+
+
+@dataclass(frozen=True, slots=True)
+class LossOutput:
+    """A loss that was declared; ``events`` is None where nobody knows how many."""
+
+    pos: int
+    index: int
+    at: int
+    site: str
+    edge: str
+    epoch: str
+    lane: str
+    first_seq: int
+    last_seq: int
+    events: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TopologyOutput:
+    """A topology holds from here on."""
+
+    at: int
+    topology: Topology
+
+
+Output = AlertOutput | ColourOutput | PresenceOutput | EdgeOutput | LossOutput | TopologyOutput

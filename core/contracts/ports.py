@@ -1,0 +1,114 @@
+"""Ports: what the parts ask of storage, so that one suite can try every implementation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from core.contracts.codec import Event
+
+Aggregate = Literal["mean", "min", "max", "last", "sum", "count"]
+Value = float | int | str | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One stored event; ``time_ns`` keeps siblings apart and makes a retry write the same point.
+
+    ``time_ns`` = ``at`` (ms) · 10⁶ + (seq mod 1000) · 1000 + index in the batch.
+    """
+
+    time_ns: int
+    site: str
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A point that a store refused for good, by its position among the points written."""
+
+    index: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One value of one field; ``at`` is ms, the window's start where values are aggregated."""
+
+    at: int
+    value: Value | None
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Values of one field of one device and kind in ``[start, end)`` (ms).
+
+    ``every_ms`` (with ``aggregate``) gives one sample a window, aligned to the epoch, empty
+    windows left out; without it, raw values come oldest first, at most ``limit``.
+    """
+
+    device: str
+    kind: str
+    field: str
+    start: int
+    end: int
+    every_ms: int | None = None
+    aggregate: Aggregate = "mean"
+    limit: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """One event as a store gives it back."""
+
+    at: int
+    device: str
+    kind: str
+    data: dict[str, Any]
+
+
+class SeriesWriter(Protocol):
+    """Write side of a series store; used by one projector.
+
+    ``write`` must be idempotent: the same points and position again change nothing.
+    It raises StoreUnavailableError when trying again may help.
+    """
+
+    def position(self) -> int:
+        """Return the log position through which everything has been written (0: nothing)."""
+        ...
+
+    def write(self, points: Sequence[tuple[int, Point]], position: int) -> list[Refusal]:
+        """Store points, each with its own log position, and then ``position``; return refusals."""
+        ...
+
+    def close(self) -> None:
+        """Release files and connections."""
+        ...
+
+
+class SeriesReader(Protocol):
+    """Read side of a series store; may be another process than the writer's."""
+
+    def query(self, query: Query) -> list[Sample]:
+        """Return samples, oldest first."""
+        ...
+
+    def latest(self, devices: Iterable[str]) -> list[StoredEvent]:
+        """Return the newest event of each kind of each device."""
+        ...
+
+    def events(
+        self, device: str, start: int, end: int, *, kind: str | None = None, limit: int = 500
+    ) -> list[StoredEvent]:
+        """Return a device's events in ``[start, end)``, newest first."""
+        ...
+
+    def count(self, start: int, end: int) -> int:
+        """Return how many events are stored in ``[start, end)``."""
+        ...
+
+    def close(self) -> None:
+        """Release files and connections."""
+        ...

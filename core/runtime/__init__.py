@@ -1,0 +1,1 @@
+"""What every process needs: clock, settings, lifecycle, logs, metrics and the MQTT link."""
