@@ -1,0 +1,1 @@
+"""Storage: the journal, series stores, records and snapshots."""
