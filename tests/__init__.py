@@ -1,0 +1,1 @@
+"""Tests of the whole system; `tests.servers` starts the real servers that they use."""
