@@ -1,0 +1,19 @@
+"""The one journal: an append-only durable log of encoded entries (ADR 0002).
+
+The edge's outbox and the collector's log are both a :class:`Journal`.
+"""
+
+from core.storage.journal.journal import Journal
+from core.storage.journal.model import Append, Entry, LaneInfo, OnFull, Placed, Tombstone
+from core.storage.journal.reader import JournalReader
+
+__all__ = [
+    "Append",
+    "Entry",
+    "Journal",
+    "JournalReader",
+    "LaneInfo",
+    "OnFull",
+    "Placed",
+    "Tombstone",
+]

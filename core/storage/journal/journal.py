@@ -1,0 +1,346 @@
+"""The journal's writer: one thread, group commit, eviction and cursors."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pysqlite3 import dbapi2 as sqlite
+
+from core.contracts.errors import JournalError, JournalFullError
+from core.storage.journal.lanes import Lanes
+from core.storage.journal.model import Append, LaneInfo, OnFull, Placed, Tombstone
+from core.storage.journal.reader import JournalReader
+from core.storage.journal.schema import FileLock, open_file
+
+T = TypeVar("T")
+#: Encodes tombstones as an entry of their own, which is appended in the evicting transaction.
+Note = Callable[[list[Tombstone]], Append]
+
+_BALLAST_BYTES = 4 << 20
+_GROUP = 512
+_GROUP_BYTES = 32 << 20
+
+
+class Journal:
+    """An append-only durable log with lanes, named cursors and a byte budget.
+
+    Appends from any thread are committed in groups by one writer thread; a returned future is
+    done when its entries are on the disk. ``owner`` names who the file belongs to, ``window``
+    how many entries beyond a receipt may have been sent (their loss is uncertain, so each gets
+    a tombstone of its own when it is evicted).
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        owner: str,
+        budget: int,
+        on_full: OnFull,
+        note: Note | None = None,
+        window: int = 0,
+    ) -> None:
+        if on_full is OnFull.EVICT and note is None:
+            raise ValueError("a journal that evicts needs a note for its tombstones")
+        self._path = path
+        self._owner = owner
+        self._budget = budget
+        self._on_full = on_full
+        self._note = note
+        self._window = window
+        self._lock = FileLock(path)
+        self._queue: queue.SimpleQueue[tuple[_Work, Future[Any]] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._committed = threading.Condition()
+        self._position = 0
+        self._closed = False
+        self._failure: BaseException | None = None
+
+    # -- life -----------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Open or create the file, check it and start the writer.
+
+        Raises ForeignFileError, JournalCorruptError, or JournalError when it is in use.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock.acquire()
+        try:
+            self._connection = open_file(self._path, self._owner)
+            meta = dict(self._connection.execute("SELECT name, value FROM meta").fetchall())
+            self._connection.execute("UPDATE meta SET value = 0 WHERE name = 'clean'")
+        except BaseException:
+            self._lock.release()
+            raise
+        self.epoch = str(meta["epoch"])
+        self._position = int(meta["pos"])
+        self._lanes = Lanes(self._connection)
+        self._ballast(fill=True)
+        self._thread = threading.Thread(target=self._run, name=f"journal-{self._path.stem}")
+        self._thread.start()
+
+    def close(self) -> None:
+        """Commit what is queued and close the file."""
+        if self._thread is None:
+            return
+        self._closed = True
+        self._queue.put(None)
+        self._thread.join()
+        self._thread = None
+        if self._failure is None:
+            self._connection.execute("UPDATE meta SET value = 1 WHERE name = 'clean'")
+        self._connection.close()
+        self._lock.release()
+
+    def reader(self) -> JournalReader:
+        """Return an open reader; the caller closes it."""
+        reader = JournalReader(self._path)
+        reader.open()
+        return reader
+
+    # -- writing --------------------------------------------------------------------------
+
+    def append(self, *appends: Append) -> Future[list[Placed]]:
+        """Append entries, all or none; the future is done once they are durable.
+
+        It fails with JournalFullError (nothing was written; try again later) or with
+        JournalError when a given seq is not above its lane's last.
+        """
+        return self._submit(lambda: self._lanes.insert_all(appends), appends)
+
+    def acknowledge(self, lane: str, through: int) -> Future[int]:
+        """Delete a lane's entries up to ``through``, which somebody else now keeps."""
+        return self._submit(lambda: self._lanes.acknowledge(lane, through))
+
+    def advance(self, cursor: str, pos: int) -> Future[None]:
+        """Note that a named reader needs nothing at or below ``pos`` any more."""
+        return self._submit(
+            lambda: self._connection.execute(
+                "INSERT INTO cursor VALUES (?, ?) ON CONFLICT (name) DO UPDATE "
+                "SET pos = max(pos, excluded.pos)",
+                (cursor, pos),
+            ).close()
+        )
+
+    def forget(self, cursor: str) -> Future[None]:
+        """Remove a named reader, so that it no longer holds entries back."""
+        return self._submit(
+            lambda: self._connection.execute("DELETE FROM cursor WHERE name = ?", (cursor,)).close()
+        )
+
+    def retain(self, since: int, *, batch: int = 5_000) -> Future[int]:
+        """Delete entries journalled before ``since`` (ms) that every cursor has passed.
+
+        Deletes at most ``batch`` entries and returns how many they were.
+        """
+        return self._submit(lambda: self._lanes.retain(since, batch))
+
+    def new_epoch(self) -> Future[str]:
+        """Begin a new epoch: a new UUID, and each lane is numbered from 1 again."""
+        return self._submit(self._renew)
+
+    # -- asking ---------------------------------------------------------------------------
+
+    @property
+    def position(self) -> int:
+        """Return the position of the last committed entry."""
+        return self._position
+
+    @property
+    def size(self) -> int:
+        """Return the bytes that the entries take up against the budget."""
+        return self._lanes.size
+
+    @property
+    def budget(self) -> int:
+        """Return the byte budget."""
+        return self._budget
+
+    def lanes(self) -> dict[str, LaneInfo]:
+        """Return every lane as of the last commit."""
+        return self._ask(self._lanes.infos)
+
+    def last_seqs(self) -> dict[str, int]:
+        """Return each lane's last committed seq."""
+        return {name: info.last for name, info in self.lanes().items()}
+
+    def cursors(self) -> dict[str, int]:
+        """Return the named cursors."""
+        return self._ask(
+            lambda: dict(self._connection.execute("SELECT name, pos FROM cursor").fetchall())
+        )
+
+    def digest(self, lane: str, seq: int) -> bytes | None:
+        """Return the digest kept with an entry, or None when entry or digest is gone."""
+        return self._ask(lambda: self._lanes.digest(lane, seq))
+
+    def wait(self, after: int, timeout: float) -> bool:
+        """Wait up to ``timeout`` seconds for an entry above ``after``; tell whether there is."""
+        with self._committed:
+            return self._committed.wait_for(
+                lambda: self._position > after or self._closed, timeout
+            ) and (self._position > after)
+
+    # -- the writer's thread --------------------------------------------------------------
+
+    def _submit(self, action: Callable[[], T], appends: Sequence[Append] = ()) -> Future[T]:
+        future: Future[T] = Future()
+        if self._failure is not None:
+            future.set_exception(JournalError(f"{self._path}: the writer has failed"))
+        elif self._closed or self._thread is None:
+            future.set_exception(JournalError(f"{self._path}: the journal is not open"))
+        else:
+            self._queue.put((_Work(action, sum(len(a.body) for a in appends)), future))
+        return future
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        return self._submit(question).result()
+
+    def _run(self) -> None:
+        try:
+            while (first := self._queue.get()) is not None:
+                group, last = self._gather(first)
+                self._commit(group)
+                if last:
+                    return
+        except BaseException as error:  # noqa: BLE001  (kept, and told to every later caller)
+            self._failure = error
+            self._drain(error)
+
+    def _gather(
+        self, first: tuple[_Work, Future[Any]]
+    ) -> tuple[list[tuple[_Work, Future[Any]]], bool]:
+        group, size = [first], first[0].size
+        while len(group) < _GROUP and size < _GROUP_BYTES:
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if item is None:
+                return group, True
+            group.append(item)
+            size += item[0].size
+        return group, False
+
+    def _commit(self, group: list[tuple[_Work, Future[Any]]]) -> None:
+        """Run a group in one transaction; a work that fails is undone alone."""
+        try:
+            results = self._transaction(group)
+        except sqlite.Error as error:
+            results = self._rescue(group, error)
+        with self._committed:
+            self._committed.notify_all()
+        for (_, future), result in zip(group, results, strict=True):
+            if isinstance(result, BaseException):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+    def _transaction(self, group: list[tuple[_Work, Future[Any]]]) -> list[Any]:
+        results: list[Any] = []
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            for work, _ in group:
+                results.append(self._attempt(work))
+            if self._on_full is OnFull.EVICT and self._lanes.size > self._budget:
+                self._evict(self._lanes.size - int(self._budget * 0.98), "budget")
+            self._lanes.flush()
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._rollback()
+            raise
+        self._position = self._lanes.position
+        return results
+
+    def _attempt(self, work: _Work) -> Any:
+        if (
+            self._on_full is OnFull.REFUSE
+            and work.size
+            and (self._lanes.size + work.size > self._budget)
+        ):
+            return JournalFullError(
+                f"{self._path}: the budget of {self._budget} bytes is used up; "
+                "raise it, or see which projector holds entries back"
+            )
+        try:
+            return work.action()
+        except JournalError as error:
+            return error
+
+    def _rollback(self) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        finally:
+            self._lanes.reload()
+
+    def _rescue(self, group: list[tuple[_Work, Future[Any]]], error: Exception) -> list[Any]:
+        """Try once more after a full disk, having freed the ballast and evicted heads."""
+        if isinstance(error, sqlite.OperationalError) and "full" in str(error):
+            self._ballast(fill=False)
+            try:
+                if self._on_full is OnFull.EVICT:
+                    self._connection.execute("BEGIN IMMEDIATE")
+                    self._evict(max(self._lanes.size // 20, 1), "disk_full")
+                    self._lanes.flush()
+                    self._connection.execute("COMMIT")
+                return self._transaction(group)
+            except sqlite.Error as again:
+                error = again
+                self._rollback()
+        refusal = JournalFullError if "full" in str(error) else JournalError
+        return [refusal(f"{self._path}: {error}") for _ in group]
+
+    def _drain(self, error: BaseException) -> None:
+        while True:
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                return
+            if item is not None:
+                item[1].set_exception(JournalError(f"{self._path}: the writer failed: {error!r}"))
+
+    # -- inside a transaction -------------------------------------------------------------
+
+    def _evict(self, excess: int, reason: str) -> None:
+        assert self._note is not None  # noqa: S101  (checked by the constructor)
+        tombstones = self._lanes.evict(excess, reason, self._window)
+        if tombstones:
+            note = self._note(tombstones)
+            self._lanes.attach(tombstones, note.lane, self._lanes.insert(note).seq)
+
+    def _renew(self) -> str:
+        epoch = str(uuid.uuid4())
+        self._lanes.renumber()
+        self._connection.execute("UPDATE meta SET value = ? WHERE name = 'epoch'", (epoch,))
+        self.epoch = epoch
+        return epoch
+
+    def _ballast(self, *, fill: bool) -> None:
+        """Keep some bytes of the disk in reserve, to be freed when it is full."""
+        if self._on_full is not OnFull.EVICT:
+            return
+        path = self._path.with_suffix(".ballast")
+        if not fill:
+            path.unlink(missing_ok=True)
+        elif not path.exists() and self._budget > 4 * _BALLAST_BYTES:
+            try:
+                path.write_bytes(b"\0" * _BALLAST_BYTES)
+            except OSError:
+                path.unlink(missing_ok=True)
+
+
+class _Work:
+    """One caller's action in a group, and the bytes that it wants to append."""
+
+    __slots__ = ("action", "size")
+
+    def __init__(self, action: Callable[[], Any], size: int) -> None:
+        self.action = action
+        self.size = size

@@ -1,0 +1,258 @@
+"""Lanes and their entries inside the writer's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.contracts.errors import JournalError
+from core.storage.journal.model import ENTRY_OVERHEAD, Append, LaneInfo, Placed, Tombstone
+
+_EVICT_CHUNK = 256
+
+
+@dataclass(slots=True)
+class _Lane:
+    id: int
+    name: str
+    priority: int
+    last: int
+    acknowledged: int
+    dirty: bool = False
+
+
+class Lanes:
+    """The entries of a journal, as its one writer sees and changes them.
+
+    Only the writer's thread calls it, inside its transactions; after a rollback ``reload``
+    makes the memory agree with the file again.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.reload()
+
+    def reload(self) -> None:
+        """Read everything that is kept in memory from the file."""
+        rows = self._connection.execute("SELECT id, name, priority, last, acknowledged FROM lane")
+        self._lanes = {row[1]: _Lane(*row) for row in rows.fetchall()}
+        (size,) = self._connection.execute("SELECT coalesce(sum(size), 0) FROM entry").fetchone()
+        (pos,) = self._connection.execute("SELECT value FROM meta WHERE name = 'pos'").fetchone()
+        self.size = int(size)
+        self.position = int(pos)
+
+    def flush(self) -> None:
+        """Write the counters that the transaction changed."""
+        for lane in self._lanes.values():
+            if lane.dirty:
+                self._connection.execute(
+                    "UPDATE lane SET last = ?, acknowledged = ? WHERE id = ?",
+                    (lane.last, lane.acknowledged, lane.id),
+                )
+                lane.dirty = False
+        self._connection.execute("UPDATE meta SET value = ? WHERE name = 'pos'", (self.position,))
+
+    def insert_all(self, appends: Sequence[Append]) -> list[Placed]:
+        """Insert entries, all or none; raise :class:`JournalError` on a seq that was used."""
+        last: dict[str, int] = {}
+        for append in appends:
+            known = self._lanes.get(append.lane)
+            before = last.get(append.lane, known.last if known else 0)
+            last[append.lane] = seq = before + 1 if append.seq is None else append.seq
+            if seq <= before:
+                raise JournalError(f"{append.lane}: seq {seq} is not above the last, {before}")
+        return [self.insert(append) for append in appends]
+
+    def insert(self, append: Append) -> Placed:
+        """Insert one entry whose seq is known to be free."""
+        lane = self._lanes.get(append.lane) or self._create(append)
+        seq = lane.last + 1 if append.seq is None else append.seq
+        pos = self.position + 1
+        size = len(append.body) + ENTRY_OVERHEAD
+        self._connection.execute(
+            "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (pos, lane.id, seq, append.at, append.events, size, append.digest, append.body),
+        )
+        lane.last, lane.dirty = seq, True
+        self.position = pos
+        self.size += size
+        return Placed(pos, seq)
+
+    def _create(self, append: Append) -> _Lane:
+        cursor = self._connection.execute(
+            "INSERT INTO lane (name, priority) VALUES (?, ?)", (append.lane, append.priority)
+        )
+        lane = _Lane(cursor.lastrowid, append.lane, append.priority, 0, 0)
+        self._lanes[append.lane] = lane
+        return lane
+
+    def acknowledge(self, name: str, through: int) -> int:
+        """Delete a lane's entries up to ``through``; return how many they were."""
+        lane = self._lanes.get(name)
+        if lane is None or through <= lane.acknowledged:
+            return 0
+        lane.acknowledged, lane.dirty = min(through, lane.last), True
+        self._connection.execute(
+            "DELETE FROM tombstone WHERE note_lane = ? AND note_seq <= ?", (lane.id, through)
+        )
+        return self._delete("lane = ? AND seq <= ?", (lane.id, through))
+
+    def retain(self, since: int, batch: int) -> int:
+        """Delete the log's head: older than ``since`` and behind every cursor."""
+        (behind,) = self._connection.execute("SELECT min(pos) FROM cursor").fetchone()
+        if behind is None:
+            return 0
+        (first_kept,) = self._connection.execute(
+            "SELECT min(pos) FROM (SELECT pos, at FROM entry ORDER BY pos LIMIT ?) WHERE at >= ?",
+            (batch, since),
+        ).fetchone()
+        (limit,) = self._connection.execute(
+            "SELECT max(pos) FROM (SELECT pos FROM entry ORDER BY pos LIMIT ?)", (batch,)
+        ).fetchone()
+        if limit is None:
+            return 0
+        through = min(behind, limit, limit if first_kept is None else first_kept - 1)
+        return self._delete("pos <= ?", (through,))
+
+    def _delete(self, where: str, values: tuple[int, ...]) -> int:
+        (size,) = self._connection.execute(
+            f"SELECT coalesce(sum(size), 0) FROM entry WHERE {where}",  # noqa: S608
+            values,
+        ).fetchone()
+        cursor = self._connection.execute(f"DELETE FROM entry WHERE {where}", values)  # noqa: S608
+        self.size -= int(size)
+        return int(cursor.rowcount)
+
+    def evict(self, excess: int, reason: str, window: int) -> list[Tombstone]:
+        """Drop at least ``excess`` bytes of heads, lowest class first; return what was dropped.
+
+        Entries within ``window`` of the last receipt may have arrived, so each gets its own
+        tombstone; the rest of a lane's head gets one. Tombstones whose note is dropped with
+        them are returned again, so that a new note carries them.
+        """
+        target = self.size - excess
+        found: list[Tombstone] = []
+        for lane in sorted(self._lanes.values(), key=lambda lane: -lane.priority):
+            while self.size > target:
+                rows = self._connection.execute(
+                    "SELECT pos, seq, events, size, at FROM entry WHERE lane = ? "
+                    "ORDER BY seq LIMIT ?",
+                    (lane.id, _EVICT_CHUNK),
+                ).fetchall()
+                if not rows:
+                    break
+                dropped = _head(rows, self.size - target)
+                last = dropped[-1][1]
+                self._connection.execute(
+                    "DELETE FROM entry WHERE lane = ? AND seq <= ?", (lane.id, last)
+                )
+                self.size -= sum(row[3] for row in dropped)
+                found += [
+                    Tombstone(lane.name, seq, seq, events, reason, at)
+                    for _, seq, events, _, at in dropped
+                ]
+                found += self._orphans(lane.id, last)
+            if self.size <= target:
+                break
+        uncertain = {lane.name: lane.acknowledged + window for lane in self._lanes.values()}
+        return _merge(found, uncertain)
+
+    def _orphans(self, lane: int, through: int) -> list[Tombstone]:
+        where = "note_lane = ? AND note_seq <= ?"
+        rows = self._connection.execute(
+            f"SELECT lane, first_seq, last_seq, events, reason, at FROM tombstone WHERE {where}",  # noqa: S608
+            (lane, through),
+        ).fetchall()
+        self._connection.execute(f"DELETE FROM tombstone WHERE {where}", (lane, through))  # noqa: S608
+        return [Tombstone(*row) for row in rows]
+
+    def attach(self, tombstones: list[Tombstone], note_lane: str, note_seq: int) -> None:
+        """Remember which entry carries these tombstones."""
+        lane = self._lanes[note_lane]
+        self._connection.executemany(
+            "INSERT INTO tombstone (lane, first_seq, last_seq, events, reason, at, note_lane, "
+            "note_seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (t.lane, t.first_seq, t.last_seq, t.events, t.reason, t.at, lane.id, note_seq)
+                for t in tombstones
+            ],
+        )
+
+    def renumber(self) -> None:
+        """Number each lane's entries from 1 again (a new epoch)."""
+        for lane in self._lanes.values():
+            (first,) = self._connection.execute(
+                "SELECT min(seq) FROM entry WHERE lane = ?", (lane.id,)
+            ).fetchone()
+            shift = lane.last if first is None else first - 1
+            # Through negative numbers, since (lane, seq) is unique at every moment.
+            self._connection.execute(
+                "UPDATE entry SET seq = -(seq - ?) WHERE lane = ?", (shift, lane.id)
+            )
+            self._connection.execute("UPDATE entry SET seq = -seq WHERE lane = ?", (lane.id,))
+            self._connection.execute(
+                "UPDATE tombstone SET note_seq = note_seq - ? WHERE note_lane = ?",
+                (shift, lane.id),
+            )
+            lane.last -= shift
+            lane.acknowledged, lane.dirty = 0, True
+
+    def infos(self) -> dict[str, LaneInfo]:
+        """Describe every lane."""
+        held = {
+            row[0]: row[1:]
+            for row in self._connection.execute(
+                "SELECT lane, min(seq), count(*), sum(size) FROM entry GROUP BY lane"
+            ).fetchall()
+        }
+        infos = {}
+        for lane in self._lanes.values():
+            oldest, entries, size = held.get(lane.id, (lane.last + 1, 0, 0))
+            infos[lane.name] = LaneInfo(
+                lane.name, lane.priority, oldest, lane.last, lane.acknowledged, entries, size
+            )
+        return infos
+
+    def digest(self, name: str, seq: int) -> bytes | None:
+        """Return the digest kept with an entry."""
+        row = self._connection.execute(
+            "SELECT digest FROM entry JOIN lane ON lane.id = entry.lane "
+            "WHERE lane.name = ? AND seq = ?",
+            (name, seq),
+        ).fetchone()
+        return None if row is None else row[0]
+
+
+def _head(rows: list[Any], excess: int) -> list[Any]:
+    """Return the shortest head of ``rows`` that frees ``excess`` bytes (at least one row)."""
+    freed = 0
+    for count, row in enumerate(rows, start=1):
+        freed += row[3]
+        if freed >= excess:
+            return rows[:count]
+    return rows
+
+
+def _merge(tombstones: list[Tombstone], uncertain: dict[str, int]) -> list[Tombstone]:
+    """Join neighbours that were certainly never sent into one tombstone each."""
+    merged: list[Tombstone] = []
+    for stone in tombstones:
+        last = merged[-1] if merged else None
+        if (
+            last is not None
+            and (last.lane, last.reason, last.last_seq + 1)
+            == (stone.lane, stone.reason, stone.first_seq)
+            and last.first_seq > uncertain.get(stone.lane, 0)
+        ):
+            merged[-1] = Tombstone(
+                last.lane,
+                last.first_seq,
+                stone.last_seq,
+                last.events + stone.events,
+                last.reason,
+                stone.at,
+            )
+        else:
+            merged.append(stone)
+    return merged

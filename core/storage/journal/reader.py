@@ -1,0 +1,84 @@
+"""Reading a journal: from the writer's process or another one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from core.contracts.errors import JournalError
+from core.storage.journal.model import Entry
+from core.storage.journal.schema import connect
+
+_COLUMNS = "entry.pos, lane.name, entry.seq, entry.at, entry.events, entry.body"
+_FROM = "entry JOIN lane ON lane.id = entry.lane"
+
+
+class JournalReader:
+    """A read-only view; one per thread.
+
+    It sees committed entries only, in the order of their positions.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: Any = None
+
+    def open(self) -> None:
+        """Open the file; raise :class:`JournalError` when there is none."""
+        if not self._path.exists():
+            raise JournalError(f"{self._path}: there is no journal")
+        self._connection = connect(self._path, readonly=True)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def read(self, after: int, *, limit: int = 1000, max_bytes: int = 8 << 20) -> list[Entry]:
+        """Return entries with a position above ``after``, oldest first.
+
+        At least one is returned where there is one, then as many as ``limit`` and ``max_bytes``
+        of bodies allow.
+        """
+        rows = self._connection.execute(
+            # CROSS JOIN pins the outer loop to the log's own order.
+            f"SELECT {_COLUMNS} FROM entry CROSS JOIN lane ON lane.id = entry.lane "  # noqa: S608
+            "WHERE entry.pos > ? ORDER BY entry.pos LIMIT ?",
+            (after, limit),
+        )
+        return _bounded(rows, max_bytes)
+
+    def read_lane(
+        self, lane: str, after_seq: int, *, limit: int = 100, max_bytes: int = 8 << 20
+    ) -> list[Entry]:
+        """Return a lane's entries with a seq above ``after_seq``, in order; bounded likewise."""
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM {_FROM} "  # noqa: S608
+            "WHERE entry.lane = (SELECT id FROM lane WHERE name = ?) AND entry.seq > ? "
+            "ORDER BY entry.seq LIMIT ?",
+            (lane, after_seq, limit),
+        )
+        return _bounded(rows, max_bytes)
+
+    def last_position(self) -> int:
+        """Return the position of the last committed entry (0: none yet)."""
+        (pos,) = self._connection.execute("SELECT value FROM meta WHERE name = 'pos'").fetchone()
+        return int(pos)
+
+    def first_position(self) -> int | None:
+        """Return the position of the oldest entry still held, or None when there is none."""
+        (pos,) = self._connection.execute("SELECT min(pos) FROM entry").fetchone()
+        return None if pos is None else int(pos)
+
+
+def _bounded(rows: Any, max_bytes: int) -> list[Entry]:
+    entries: list[Entry] = []
+    size = 0
+    for row in rows:
+        entries.append(Entry(*row))
+        size += len(entries[-1].body)
+        if size >= max_bytes:
+            break
+    rows.close()
+    return entries

@@ -1,0 +1,162 @@
+"""The journal's file: opening, checking and locking it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+from pysqlite3 import dbapi2 as sqlite
+
+from core.contracts.errors import ForeignFileError, JournalCorruptError, JournalError
+
+APPLICATION_ID = 0x45535A4A  # "ESZJ"
+FORMAT = 1
+#: Larger files are checked whole only after an unclean end, smaller ones always.
+CHECK_BYTES = 1 << 30
+
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE lane (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    priority INTEGER NOT NULL,
+    last INTEGER NOT NULL DEFAULT 0,
+    acknowledged INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE entry (
+    pos INTEGER PRIMARY KEY,
+    lane INTEGER NOT NULL REFERENCES lane (id),
+    seq INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    digest BLOB,
+    body BLOB NOT NULL
+);
+CREATE UNIQUE INDEX entry_lane_seq ON entry (lane, seq);
+CREATE TABLE tombstone (
+    id INTEGER PRIMARY KEY,
+    lane TEXT NOT NULL,
+    first_seq INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    note_lane INTEGER,
+    note_seq INTEGER
+);
+CREATE TABLE cursor (name TEXT PRIMARY KEY, pos INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+
+class FileLock:
+    """An advisory lock beside the journal, so that no second process writes it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.with_suffix(path.suffix + ".lock")
+        self._fd: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock; raise :class:`JournalError` when another process holds it."""
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            raise JournalError(
+                f"{self._path.with_suffix('')}: in use by another process; stop it first"
+            ) from None
+        self._fd = fd
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def connect(path: Path, *, readonly: bool = False) -> Any:
+    """Open a connection with the journal's pragmas; a writer's transactions are explicit."""
+    uri = f"file:{path}?mode={'ro' if readonly else 'rwc'}"
+    connection = sqlite.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA busy_timeout = 10000")
+    if not readonly:
+        connection.execute("PRAGMA journal_mode = WAL")
+        # FULL: a commit that was answered survives a power cut; NORMAL loses the whole log.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA wal_autocheckpoint = 4000")
+    return connection
+
+
+def open_file(path: Path, owner: str) -> Any:
+    """Create or check the journal's file and return a writer's connection.
+
+    Raises:
+        ForeignFileError: the file is something else, of a newer format, or another owner's.
+        JournalCorruptError: the file fails its integrity check.
+    """
+    fresh = not path.exists() or path.stat().st_size == 0
+    try:
+        connection = connect(path)
+    except sqlite.DatabaseError as error:
+        raise _damaged(path, error) from None
+    try:
+        if fresh:
+            _create(connection, owner)
+        else:
+            _check(connection, path, owner)
+    except sqlite.DatabaseError as error:
+        connection.close()
+        raise _damaged(path, error) from None
+    except JournalError:
+        connection.close()
+        raise
+    return connection
+
+
+def _damaged(path: Path, error: Exception) -> JournalError:
+    if "not a database" in str(error):
+        return ForeignFileError(f"{path}: not a journal; move the file away or name another")
+    return _corrupt(path, str(error))
+
+
+def _corrupt(path: Path, finding: str) -> JournalCorruptError:
+    return JournalCorruptError(
+        f"{path}: the journal is damaged ({finding}); keep a copy, restore a backup or move it "
+        "away: the next start then begins a new epoch, and the old one is recorded as possible loss"
+    )
+
+
+def _create(connection: Any, owner: str) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in _SCHEMA.split(";"):
+        if statement.strip():
+            connection.execute(statement)
+    connection.executemany(
+        "INSERT INTO meta VALUES (?, ?)",
+        [("owner", owner), ("epoch", str(uuid.uuid4())), ("pos", 0), ("clean", 1)],
+    )
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {FORMAT}")
+    connection.execute("COMMIT")
+
+
+def _check(connection: Any, path: Path, owner: str) -> None:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    if application != APPLICATION_ID:
+        raise ForeignFileError(f"{path}: an SQLite file, but not a journal; name another file")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version != FORMAT:
+        raise ForeignFileError(f"{path}: journal format {version}; this program reads {FORMAT}")
+    meta = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+    if meta.get("owner") != owner:
+        raise ForeignFileError(
+            f"{path}: belongs to {meta.get('owner')!r}, not to {owner!r}; use its own data folder"
+        )
+    if path.stat().st_size <= CHECK_BYTES or not meta.get("clean"):
+        (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if finding != "ok":
+            raise _corrupt(path, finding)
