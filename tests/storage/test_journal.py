@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import subprocess
 import sys
@@ -151,7 +152,7 @@ def test_an_evicted_note_is_carried_by_a_new_one(tmp_path: Path) -> None:
     journal.close()
     ranges = sorted((int(s.split(",")[1]), int(s.split(",")[2])) for s in stones)
     assert ranges[0][0] == 1
-    assert all(a[1] + 1 == b[0] for a, b in zip(ranges, ranges[1:], strict=False))
+    assert all(a[1] + 1 == b[0] for a, b in itertools.pairwise(ranges))
     assert ranges[-1][1] + 1 == held[0].seq > 60, "all that is gone is declared by what is held"
 
 
