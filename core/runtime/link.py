@@ -1,0 +1,361 @@
+"""The MQTT 5 link: the only user of paho.
+
+A link keeps one connection up and subscribes anew on each. Every connection is a fresh
+client, so nothing that was queued before a cut is ever published behind our back; whoever
+publishes learns at once that the link is down and keeps what it has. Callbacks only enqueue.
+"""
+
+from __future__ import annotations
+
+import random
+import ssl
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from core.contracts.errors import RetryableError, SettingsError
+from core.runtime.settings import BrokerSettings
+
+log = structlog.get_logger(__name__)
+
+#: MQTT 5 reason "no matching subscribers": taken by the broker, but read by nobody.
+NOBODY_LISTENS = 0x10
+_RECEIVE_MAXIMUM = 2_000
+_MAXIMUM_PACKET = 1 << 20
+
+
+class LinkDownError(RetryableError):
+    """There is no connection now; nothing was sent."""
+
+
+class NotDeliveredError(RetryableError):
+    """The broker refused a message, or nobody was subscribed to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as it arrived; ``ack`` confirms it on a link with ``manual_ack``."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+    properties: list[tuple[str, str]]
+    ack: Callable[[], None]
+
+
+Handler = Callable[[Message], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """The retained message that the broker publishes when the connection breaks."""
+
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class LinkOptions:
+    """Who connects and how.
+
+    ``session_expiry_s`` above 0 asks for a persistent session, in which the broker keeps
+    unconfirmed messages; together with ``manual_ack`` it is for plain topics only.
+    """
+
+    client_id: str
+    keepalive_s: int = 15
+    session_expiry_s: int = 0
+    manual_ack: bool = False
+    backoff_s: tuple[float, float] = (1.0, 60.0)
+    will: Callable[[], Will] | None = None
+    """Made anew for each connection."""
+    random: random.Random = field(default_factory=random.Random)
+
+
+class Link:
+    """A supervised connection to the broker.
+
+    Handlers and hooks run on the network thread: they must only enqueue. An exception in one
+    is logged and counted, never fatal.
+    """
+
+    def __init__(self, broker: BrokerSettings, options: LinkOptions) -> None:
+        self._broker = broker
+        self._options = options
+        self._handlers: list[tuple[str, Handler]] = []
+        self._on_up: list[Callable[[], None]] = []
+        self._on_down: list[Callable[[], None]] = []
+        self._pending: dict[int, Future[int]] = {}
+        self._early: dict[int, int] = {}
+        self._client: paho.Client | None = None
+        self._connected = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.handler_errors = 0
+        self.connections = 0
+
+    def subscribe(self, topic_filter: str, handler: Handler) -> None:
+        """Call ``handler`` for every message that matches; to be called before ``start``."""
+        self._handlers.append((topic_filter, handler))
+
+    def on_up(self, hook: Callable[[], None]) -> None:
+        """Call ``hook`` after each connect, when the subscriptions stand."""
+        self._on_up.append(hook)
+
+    def on_down(self, hook: Callable[[], None]) -> None:
+        """Call ``hook`` after each disconnect."""
+        self._on_down.append(hook)
+
+    @property
+    def connected(self) -> bool:
+        """Tell whether the connection stands and its subscriptions are made."""
+        return self._connected.is_set()
+
+    def wait_connected(self, timeout: float) -> bool:
+        """Wait up to ``timeout`` seconds for the connection; tell whether it stands."""
+        return self._connected.wait(timeout)
+
+    def start(self) -> None:
+        """Start connecting in the background."""
+        self._thread = threading.Thread(
+            target=self._run, name=f"mqtt-{self._options.client_id}", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self, farewell: Iterable[tuple[str, bytes]] = ()) -> None:
+        """Publish retained farewells if connected, disconnect and stop."""
+        self._stopping.set()
+        client = self._client
+        if client is not None and self.connected:
+            for topic, payload in farewell:
+                try:
+                    self.publish(topic, payload, retain=True).result(1.0)
+                except (RetryableError, TimeoutError) as error:
+                    log.warning("farewell not delivered", topic=topic, error=str(error))
+            client.disconnect()
+        if self._thread is not None:
+            self._thread.join(5.0)
+            self._thread = None
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        retain: bool = False,
+        expiry_s: int | None = None,
+        properties: list[tuple[str, str]] | None = None,
+        content_type: str | None = None,
+    ) -> Future[int]:
+        """Publish with QoS 1; the future gives the broker's reason code.
+
+        It fails with :class:`LinkDownError` when the connection is not there or breaks before
+        the answer, and with :class:`NotDeliveredError` on a refusal (reason >= 0x80).
+        The broker's answer is no promise of durability: only a receipt is.
+        """
+        future: Future[int] = Future()
+        client = self._client
+        if client is None or not self.connected:
+            future.set_exception(LinkDownError("not connected to the broker"))
+            return future
+        packet = _properties(PacketTypes.PUBLISH)
+        if expiry_s is not None:
+            packet.MessageExpiryInterval = expiry_s
+        if properties:
+            packet.UserProperty = properties
+        if content_type:
+            packet.ContentType = content_type
+        info = client.publish(topic, payload, qos=1, retain=retain, properties=packet)
+        if info.rc != paho.MQTT_ERR_SUCCESS:
+            future.set_exception(LinkDownError(paho.error_string(info.rc)))
+            return future
+        self._pending[info.mid] = future
+        code = self._early.pop(info.mid, None)
+        if code is not None and self._pending.pop(info.mid, None) is not None:
+            _answer(future, code)
+        elif client is not self._client:
+            self._fail_pending()
+        return future
+
+    # -- the network thread ---------------------------------------------------------------
+
+    def _run(self) -> None:
+        attempt = 0
+        low, high = self._options.backoff_s
+        while not self._stopping.is_set():
+            before = self.connections
+            error = self._connection()
+            if self._stopping.is_set():
+                return
+            attempt = 0 if self.connections > before else attempt + 1
+            if attempt <= 1:
+                log.warning("broker connection lost", client=self._options.client_id, why=error)
+            ceiling = min(high, low * 2 ** min(attempt, 16))
+            # Full jitter, so that a thousand edges do not come back in the same second.
+            self._stopping.wait(self._options.random.uniform(0, ceiling) if attempt else 0.05)
+
+    def _connection(self) -> str:
+        """Keep one connection until it ends; return why it ended."""
+        client = self._make_client()
+        connect = _properties(PacketTypes.CONNECT)
+        connect.SessionExpiryInterval = self._options.session_expiry_s
+        connect.ReceiveMaximum = _RECEIVE_MAXIMUM
+        connect.MaximumPacketSize = _MAXIMUM_PACKET
+        self._client = client
+        reason = "closed"
+        try:
+            client.connect(
+                self._broker.host,
+                self._broker.port,
+                keepalive=self._options.keepalive_s,
+                clean_start=self._options.session_expiry_s == 0,
+                properties=connect,
+            )
+            code = client.loop_forever(retry_first_connection=False)
+            reason = paho.error_string(code)
+        except (OSError, ValueError) as error:  # unreachable, TLS refused, bad host name
+            reason = str(error) or type(error).__name__
+        finally:
+            was_up = self._connected.is_set()
+            self._connected.clear()
+            self._client = None
+            self._fail_pending()
+            if was_up:
+                self._call(self._on_down)
+        return reason
+
+    def _make_client(self) -> paho.Client:
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._options.client_id,
+            protocol=paho.MQTTv5,
+            manual_ack=self._options.manual_ack,
+            reconnect_on_failure=False,
+        )
+        client.max_inflight_messages_set(_RECEIVE_MAXIMUM)
+        client.suppress_exceptions = False
+        broker = self._broker
+        if broker.username is not None:
+            client.username_pw_set(broker.username, _secret(broker.password_file))
+        if broker.ca_file is not None:
+            client.tls_set(
+                str(broker.ca_file),
+                certfile=str(broker.cert_file) if broker.cert_file else None,
+                keyfile=str(broker.key_file) if broker.key_file else None,
+                tls_version=ssl.PROTOCOL_TLS_CLIENT,
+            )
+        if self._options.will is not None:
+            will = self._options.will()
+            client.will_set(will.topic, will.payload, qos=1, retain=True)
+        client.on_connect = self._connected_callback
+        client.on_subscribe = self._subscribed_callback
+        client.on_publish = self._published_callback
+        client.on_message = self._message_callback
+        return client
+
+    def _connected_callback(
+        self, client: paho.Client, _data: Any, _flags: Any, code: ReasonCode, _properties: Any
+    ) -> None:
+        if code.is_failure:
+            log.error("the broker refused us", client=self._options.client_id, reason=str(code))
+            return
+        if self._handlers:
+            options = SubscribeOptions(qos=1)
+            client.subscribe([(topic_filter, options) for topic_filter, _ in self._handlers])
+        else:
+            self._up()
+
+    def _subscribed_callback(
+        self, client: paho.Client, _data: Any, _mid: int, codes: list[ReasonCode], _props: Any
+    ) -> None:
+        refused = [
+            topic for (topic, _), code in zip(self._handlers, codes, strict=False)
+            if code.is_failure
+        ]  # fmt: skip
+        if refused:
+            log.error("subscription refused", client=self._options.client_id, topics=refused)
+            client.disconnect()
+            return
+        self._up()
+
+    def _up(self) -> None:
+        self.connections += 1
+        self._connected.set()
+        self._call(self._on_up)
+
+    def _published_callback(
+        self, _client: paho.Client, _data: Any, mid: int, code: ReasonCode, _properties: Any
+    ) -> None:
+        future = self._pending.pop(mid, None)
+        if future is None:
+            self._early[mid] = code.value
+        else:
+            _answer(future, code.value)
+
+    def _message_callback(self, client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        arrived = Message(
+            message.topic,
+            bytes(message.payload),
+            message.retain,
+            list(getattr(message.properties, "UserProperty", ())),
+            lambda: self._confirm(client, message),
+        )
+        for topic_filter, handler in self._handlers:
+            if paho.topic_matches_sub(topic_filter, message.topic):
+                try:
+                    handler(arrived)
+                except Exception:
+                    # paho's thread would die while is_connected() stays true.
+                    self.handler_errors += 1
+                    log.exception("message handler failed", topic=message.topic)
+                return
+
+    @staticmethod
+    def _confirm(client: paho.Client, message: paho.MQTTMessage) -> None:
+        client.ack(message.mid, message.qos)
+
+    def _call(self, hooks: list[Callable[[], None]]) -> None:
+        for hook in hooks:
+            try:
+                hook()
+            except Exception:
+                self.handler_errors += 1
+                log.exception("link hook failed", client=self._options.client_id)
+
+    def _fail_pending(self) -> None:
+        while self._pending:
+            _, future = self._pending.popitem()
+            if not future.done():
+                future.set_exception(LinkDownError("the connection broke before the answer"))
+        self._early.clear()
+
+
+def _properties(packet: int) -> Any:
+    return Properties(packet)  # type: ignore[no-untyped-call]  # paho's properties are dynamic
+
+
+def _answer(future: Future[int], code: int) -> None:
+    if code >= 0x80:
+        future.set_exception(NotDeliveredError(f"the broker refused the message (0x{code:02x})"))
+    else:
+        future.set_result(code)
+
+
+def _secret(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"broker.password_file: {path}: {error.strerror}") from None
