@@ -1,0 +1,30 @@
+"""Named numbers that only grow, counted in the caller's transaction."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.storage.records.models import Counter
+from core.storage.records.sql import upsert_statement
+
+DEAD_LETTERS = "dead_letters"
+DEAD_LETTERS_TRIMMED = "dead_letters_trimmed"
+
+
+def add(session: Session, name: str, count: int) -> int:
+    """Add to a counter and return its value; its row stays locked until the commit."""
+    statement = upsert_statement(session, Counter).values(name=name, value=count)
+    value = session.scalar(
+        statement.on_conflict_do_update(
+            index_elements=["name"], set_={"value": Counter.value + count}
+        ).returning(Counter.value)
+    )
+    if not isinstance(value, int):
+        raise TypeError(f"counter {name}: an upsert returned {value!r}")
+    return value
+
+
+def read_all(session: Session) -> dict[str, int]:
+    """Return every counter by name."""
+    return {row.name: row.value for row in session.scalars(select(Counter).order_by(Counter.name))}

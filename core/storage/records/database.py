@@ -1,0 +1,163 @@
+"""Opening the records: engine, migrations, and the two kinds of transaction.
+
+SQLite runs through ``pysqlite3`` with a write-ahead log and ``synchronous=FULL``; a writing
+transaction takes the write lock when it begins (``BEGIN IMMEDIATE``), because one that reads
+first and writes later cannot wait for another writer. On both databases a reading transaction
+sees one snapshot, so a list and the number of the live sequence beside it agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pysqlite3.dbapi2
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session
+
+from core.contracts.errors import SettingsError, StoreUnavailableError
+from core.storage import sqlite
+from core.storage.records import migrate
+
+_READING = "estate_reading"
+_BUSY_S = 20.0
+#: PostgreSQL's classes of error after which the same call may succeed: connection lost,
+#: transaction rolled back (deadlock, serialisation), out of resources, operator intervention.
+_RETRYABLE = ("08", "40", "53", "55P03", "57")
+
+
+class Records:
+    """The records at one SQLAlchemy address (``sqlite:///…`` or ``postgresql://…``).
+
+    Nothing is opened before :meth:`open`. Safe to use from several threads.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = _normalise(url)
+        self._engine: Engine | None = None
+        self._reader: Engine | None = None
+
+    @property
+    def dialect(self) -> str:
+        """Return ``sqlite`` or ``postgresql``."""
+        return self._url.get_backend_name()
+
+    def open(self) -> Records:
+        """Connect and migrate to the newest schema; several processes may do so at once.
+
+        Raises:
+            StoreUnavailableError: the database does not answer.
+            SettingsError: the address is of another database, or its schema is a newer one.
+        """
+        engine = _sqlite_engine(self._url) if self.dialect == "sqlite" else _pg_engine(self._url)
+        try:
+            with _translated():
+                migrate.upgrade(engine)
+        except BaseException:
+            engine.dispose()
+            raise
+        self._engine = engine
+        options: dict[str, Any] = {_READING: True}
+        if self.dialect == "postgresql":
+            options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        self._reader = engine.execution_options(**options)
+        return self
+
+    def close(self) -> None:
+        """Release every connection."""
+        if self._engine is not None:
+            self._engine.dispose()
+        self._engine = self._reader = None
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """Give a writing transaction: committed at the end of the block, rolled back on error.
+
+        Raises:
+            StoreUnavailableError: the database does not answer or could not take the write now.
+        """
+        with (
+            _translated(),
+            Session(_opened(self._engine), expire_on_commit=False) as session,
+            session.begin(),
+        ):
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Give a reading transaction: one snapshot, and no writing.
+
+        Raises:
+            StoreUnavailableError: the database does not answer.
+        """
+        with (
+            _translated(),
+            Session(_opened(self._reader), expire_on_commit=False) as session,
+            session.begin(),
+        ):
+            yield session
+
+
+def _opened(engine: Engine | None) -> Engine:
+    if engine is None:
+        raise RuntimeError("the records are not open")
+    return engine
+
+
+def _normalise(url: str) -> URL:
+    parsed = make_url(url)
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise SettingsError("records.url: SQLite needs a file that its processes can share")
+        return parsed.set(drivername="sqlite")
+    if backend == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    raise SettingsError(f"records.url: {backend} is unknown; use sqlite:/// or postgresql://")
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    path = Path(str(url.database))
+    engine = create_engine(
+        url,
+        module=pysqlite3.dbapi2,
+        creator=lambda: sqlite.connect(path, busy_s=_BUSY_S),
+        pool_size=8,
+        max_overflow=32,
+    )
+
+    @event.listens_for(engine, "begin")
+    def _begun(connection: Connection) -> None:
+        reading = connection.get_execution_options().get(_READING, False)
+        connection.exec_driver_sql(f"PRAGMA query_only={'ON' if reading else 'OFF'}")
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _pg_engine(url: URL) -> Engine:
+    return create_engine(
+        url,
+        pool_size=8,
+        max_overflow=16,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": 10, "application_name": "estate"},
+    )
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn a database's failure that trying again may mend into StoreUnavailableError."""
+    try:
+        yield
+    except DBAPIError as error:
+        code = getattr(error.orig, "sqlstate", None)
+        retryable = (
+            code.startswith(_RETRYABLE) if code is not None else isinstance(error, OperationalError)
+        )
+        if not retryable and not error.connection_invalidated:
+            raise
+        raise StoreUnavailableError(f"the records cannot be used now: {error.orig}") from error

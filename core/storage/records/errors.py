@@ -1,0 +1,35 @@
+"""What the records refuse."""
+
+from __future__ import annotations
+
+from core.contracts.errors import EstateError
+
+
+class NotFoundError(EstateError):
+    """There is no such row; ``what`` names the subject and ``id`` what was asked for."""
+
+    def __init__(self, what: str, id: str) -> None:
+        self.what = what
+        self.id = id
+        super().__init__(f"no {what} {id!r}")
+
+
+class RevisionConflictError(EstateError):
+    """An acknowledgement of a revision older than the one that last asked for attention."""
+
+    def __init__(self, alert_id: str, *, seen: int, attention: int) -> None:
+        self.alert_id = alert_id
+        self.seen = seen
+        self.attention = attention
+        super().__init__(
+            f"alert {alert_id} worsened meanwhile: revision {attention} asks for attention, "
+            f"{seen} was acknowledged"
+        )
+
+
+class NameTakenError(EstateError):
+    """An account of this name exists."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"an account {name!r} exists")

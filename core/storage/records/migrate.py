@@ -1,0 +1,60 @@
+"""Bringing a database to the newest schema, from the revisions inside this package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy import Connection, Engine, inspect, text
+
+from core.contracts.errors import SettingsError
+
+#: The key of PostgreSQL's advisory lock around a migration ("estate" in ASCII).
+_LOCK = 0x657374617465
+
+
+def upgrade(engine: Engine) -> None:
+    """Migrate to the newest revision in one transaction.
+
+    Of several processes one migrates while the others wait for its lock: PostgreSQL's advisory
+    lock, or SQLite's write lock, with which every writing transaction begins.
+
+    Raises:
+        SettingsError: the database has a revision that this version does not know.
+    """
+    config = configuration()
+    head = ScriptDirectory.from_config(config).get_current_head()
+    with engine.connect() as connection, connection.begin():
+        if current(connection) == head:
+            return
+    with engine.connect() as connection, connection.begin():
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise SettingsError(
+                f"the records' schema ({current(connection)}) is not one of this version's; "
+                f"run the version that wrote it, or a newer one: {error}"
+            ) from error
+
+
+def configuration() -> Config:
+    """Return Alembic's configuration for the package's revisions; no file is needed."""
+    config = Config()
+    folder = Path(__file__).with_name("migrations")
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def current(connection: Connection) -> str | None:
+    """Return the revision of a database (None: it is empty)."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return MigrationContext.configure(connection).get_current_revision()

@@ -1,0 +1,172 @@
+"""Writing what the rule engine says, idempotently, in the caller's transaction.
+
+A list of outputs is folded to what it leaves behind, compared with what is stored, and only
+the difference is written and told to the live sequence. So the same outputs again, or again
+from any earlier point of the log, leave the same rows; and a burst costs one change a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from core.contracts.outputs import (
+    AlertOutput,
+    ColourOutput,
+    EdgeOutput,
+    LossOutput,
+    Output,
+    PresenceOutput,
+    TopologyOutput,
+)
+from core.storage.records import changes
+from core.storage.records.alert_projection import apply_alerts
+from core.storage.records.base import Base
+from core.storage.records.changes import NewChange, Topic
+from core.storage.records.models import (
+    ColourChange,
+    CursorRow,
+    DeclaredLoss,
+    DeviceRow,
+    EdgeRow,
+    EdgeState,
+    NodeColour,
+    NodeRow,
+    PresenceRow,
+)
+from core.storage.records.sql import chunks, table, upsert
+from core.storage.records.tree import replace_topology
+
+_Row = dict[str, Any]
+
+
+def apply(session: Session, outputs: Sequence[Output], now_ms: int) -> None:
+    """Store outputs in their order; what changed is told to the live sequence at ``now_ms``.
+
+    An alert's revision at or below the stored one changes nothing, and no column that
+    operators write is touched. A topology replaces the tree as a whole; colours, presence and
+    edge states stay where their ids stay.
+    """
+    if not outputs:
+        return
+    changes.lock(session)
+    told: list[NewChange] = []
+    for segment in _segments(outputs):
+        told += _apply_segment(session, segment, now_ms)
+    if told:
+        changes.append_changes(session, told, now_ms)
+
+
+def cursor(session: Session, projector: str) -> tuple[int, bytes | None]:
+    """Return how far a projector has come (0: nothing yet), and its engine's snapshot there."""
+    row = session.execute(
+        select(CursorRow.position, CursorRow.snapshot).where(CursorRow.projector == projector)
+    ).one_or_none()
+    return (0, None) if row is None else (row.position, row.snapshot)
+
+
+def save_cursor(session: Session, projector: str, position: int, snapshot: bytes | None) -> None:
+    """Note how far a projector has come, with its engine's snapshot at that very position."""
+    upsert(
+        session,
+        CursorRow,
+        [{"projector": projector, "position": position, "snapshot": snapshot}],
+    )
+
+
+def _segments(outputs: Sequence[Output]) -> Iterator[list[Output]]:
+    """Cut before every topology, because what follows refers to that one's nodes."""
+    segment: list[Output] = []
+    for output in outputs:
+        if isinstance(output, TopologyOutput) and segment:
+            yield segment
+            segment = []
+        segment.append(output)
+    yield segment
+
+
+def _apply_segment(session: Session, outputs: list[Output], now_ms: int) -> list[NewChange]:
+    told: list[NewChange] = []
+    alerts: list[AlertOutput] = []
+    colours: dict[str, _Row] = {}
+    history: dict[tuple[str, int], _Row] = {}
+    presence: dict[str, _Row] = {}
+    edges: dict[str, list[EdgeOutput]] = {}
+    losses: dict[tuple[int, int], _Row] = {}
+    for output in outputs:
+        if isinstance(output, AlertOutput):
+            alerts.append(output)
+        elif isinstance(output, ColourOutput):
+            colours[output.node] = history[output.node, output.at] = asdict(output)
+        elif isinstance(output, PresenceOutput):
+            presence[output.device] = asdict(output)
+        elif isinstance(output, EdgeOutput):
+            edges.setdefault(output.edge, []).append(output)
+        elif isinstance(output, LossOutput):
+            losses[output.pos, output.index] = asdict(output)
+        else:
+            told += _apply_topology(session, output)
+    told += apply_alerts(session, alerts, now_ms)
+    upsert(session, ColourChange, list(history.values()))
+    told += _store(session, NodeColour, "colour", colours)
+    told += _store(session, PresenceRow, "presence", presence)
+    told += _store(session, EdgeState, "edge", _fold_edges(session, edges))
+    upsert(session, DeclaredLoss, list(losses.values()))
+    return told
+
+
+def _apply_topology(session: Session, output: TopologyOutput) -> list[NewChange]:
+    replaced = replace_topology(session, output.topology, output.at)
+    here: tuple[tuple[InstrumentedAttribute[str], InstrumentedAttribute[str]], ...] = (
+        (NodeColour.node, NodeRow.id),
+        (PresenceRow.device, DeviceRow.id),
+        (EdgeState.edge, EdgeRow.id),
+    )
+    for owner, known in here:
+        session.execute(
+            delete(owner.class_).where(owner.not_in(select(known))),
+            execution_options={"synchronize_session": False},
+        )
+    return [NewChange("topology", "topology", {"at": output.at})] if replaced else []
+
+
+def _store(
+    session: Session, model: type[Base], topic: Topic, wanted: dict[str, _Row]
+) -> list[NewChange]:
+    """Write the rows that differ from the stored ones; return their changes."""
+    stored = _stored(session, model, wanted)
+    fresh = {key: row for key, row in wanted.items() if stored.get(key) != row}
+    upsert(session, model, list(fresh.values()))
+    return [NewChange(topic, key, row) for key, row in fresh.items()]
+
+
+def _stored(session: Session, model: type[Base], ids: Any) -> dict[str, _Row]:
+    target = table(model)
+    (key,) = target.primary_key.columns
+    found: dict[str, _Row] = {}
+    for some in chunks(ids):
+        for row in session.execute(select(target).where(key.in_(some))).mappings():
+            found[row[key]] = dict(row)
+    return found
+
+
+def _fold_edges(session: Session, outputs: dict[str, list[EdgeOutput]]) -> dict[str, _Row]:
+    """Return each edge's row; ``since`` is when (online, epoch) last became what it is."""
+    stored = _stored(session, EdgeState, outputs)
+    folded: dict[str, _Row] = {}
+    for edge, steps in outputs.items():
+        row = stored.get(edge)
+        for step in steps:
+            same = row is not None and (row["online"], row["epoch"]) == (step.online, step.epoch)
+            since = row["since"] if same and row is not None else step.at
+            backlog = step.backlog
+            if backlog is None and same and row is not None:
+                backlog = row["backlog"]
+            row = asdict(step) | {"since": since, "backlog": 0 if step.drained else backlog}
+        if row is not None:
+            folded[edge] = row
+    return folded

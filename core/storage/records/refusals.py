@@ -1,0 +1,172 @@
+"""What did not get through: dead letters, each with its reason, and declared losses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, func, select, tuple_
+from sqlalchemy.orm import Session
+
+from core.contracts.batch import MAX_RAW_BYTES
+from core.storage.records import changes, counters
+from core.storage.records.models import DeadLetterRow, DeclaredLoss
+from core.storage.records.paging import decode_key, encode_key
+from core.storage.records.sql import chunks, upsert
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Something refused: entry ``pos`` of the collector's log, item ``index`` in it.
+
+    ``source`` is the lane or topic, ``field`` the dotted path of the offending field, ``raw``
+    its bytes (stored up to 64 KiB), ``at`` ms (UTC).
+    """
+
+    pos: int
+    index: int
+    at: int
+    source: str
+    reason: str
+    field: str = ""
+    raw: bytes = b""
+    site: str | None = None
+
+    @property
+    def id(self) -> str:
+        """Return the letter's id."""
+        return f"{self.pos}-{self.index}"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page as the interface shows it; ``next`` is the ``before`` of the next page."""
+
+    items: list[dict[str, Any]]
+    next: str | None
+
+
+def add_dead_letters(session: Session, rows: Sequence[DeadLetter], now: int) -> int:
+    """Store dead letters, those already there but once; return how many were new.
+
+    New ones are counted in ``dead_letters`` and told as one change at ``now`` (ms).
+    """
+    if not rows:
+        return 0
+    changes.lock(session)
+    unique = {row.id: row for row in rows}
+    known: set[str] = set()
+    for ids in chunks(sorted(unique)):
+        known |= set(session.scalars(select(DeadLetterRow.id).where(DeadLetterRow.id.in_(ids))))
+    fresh = [row for key, row in unique.items() if key not in known]
+    if not fresh:
+        return 0
+    upsert(
+        session,
+        DeadLetterRow,
+        [
+            {
+                "id": row.id,
+                "pos": row.pos,
+                "index": row.index,
+                "at": row.at,
+                "site": row.site,
+                "source": row.source,
+                "reason": row.reason,
+                "field": row.field,
+                "raw": row.raw[:MAX_RAW_BYTES],
+            }
+            for row in fresh
+        ],
+        update=(),
+    )
+    total = counters.add(session, counters.DEAD_LETTERS, len(fresh))
+    newest = max(fresh, key=lambda row: (row.pos, row.index))
+    payload = {
+        "added": len(fresh),
+        "total": total,
+        "newest": {"id": newest.id, "source": newest.source, "reason": newest.reason},
+    }
+    changes.append_change(session, "deadletter", newest.id, payload, now)
+    return len(fresh)
+
+
+def list_dead_letters(session: Session, *, limit: int = 100, before: str | None = None) -> Page:
+    """Return a page of dead letters, newest first; raise ContractError on a bad ``before``.
+
+    Each is ``{id, pos, index, at, site, source, reason, field, size, raw}``; ``raw`` is its
+    text as far as it is UTF-8, with U+FFFD for the rest.
+    """
+    query = select(DeadLetterRow).order_by(DeadLetterRow.pos.desc(), DeadLetterRow.index.desc())
+    if before is not None:
+        key = decode_key(before, int, int)
+        query = query.where(tuple_(DeadLetterRow.pos, DeadLetterRow.index) < tuple_(*key))
+    rows = list(session.scalars(query.limit(limit + 1)))
+    last = rows[limit - 1] if len(rows) > limit else None
+    return Page(
+        [dead_letter_view(row) for row in rows[:limit]],
+        encode_key(last.pos, last.index) if last else None,
+    )
+
+
+def dead_letter_view(row: DeadLetterRow) -> dict[str, Any]:
+    """Return one dead letter as the interface shows it."""
+    return {
+        "id": row.id,
+        "pos": row.pos,
+        "index": row.index,
+        "at": row.at,
+        "site": row.site,
+        "source": row.source,
+        "reason": row.reason,
+        "field": row.field,
+        "size": len(row.raw),
+        "raw": row.raw.decode("utf-8", "replace"),
+    }
+
+
+def count_dead_letters(session: Session) -> int:
+    """Return how many dead letters are kept."""
+    return session.scalar(select(func.count()).select_from(DeadLetterRow)) or 0
+
+
+def cap_dead_letters(session: Session, keep: int) -> int:
+    """Remove the oldest beyond the newest ``keep``, counted in ``dead_letters_trimmed``."""
+    changes.lock(session)
+    key = session.execute(
+        select(DeadLetterRow.pos, DeadLetterRow.index)
+        .order_by(DeadLetterRow.pos.desc(), DeadLetterRow.index.desc())
+        .offset(keep)
+        .limit(1)
+    ).one_or_none()
+    if key is None:
+        return 0
+    result = session.execute(
+        delete(DeadLetterRow).where(tuple_(DeadLetterRow.pos, DeadLetterRow.index) <= tuple_(*key))
+    )
+    removed = int(getattr(result, "rowcount", 0))
+    counters.add(session, counters.DEAD_LETTERS_TRIMMED, removed)
+    return removed
+
+
+def list_losses(
+    session: Session, *, edge: str | None = None, limit: int = 500, before: str | None = None
+) -> Page:
+    """Return a page of declared losses, newest first; raise ContractError on a bad ``before``."""
+    query = select(DeclaredLoss).order_by(DeclaredLoss.pos.desc(), DeclaredLoss.index.desc())
+    if edge is not None:
+        query = query.where(DeclaredLoss.edge == edge)
+    if before is not None:
+        key = decode_key(before, int, int)
+        query = query.where(tuple_(DeclaredLoss.pos, DeclaredLoss.index) < tuple_(*key))
+    rows = list(session.scalars(query.limit(limit + 1)))
+    last = rows[limit - 1] if len(rows) > limit else None
+    return Page(
+        [loss_view(row) for row in rows[:limit]], encode_key(last.pos, last.index) if last else None
+    )
+
+
+def loss_view(row: DeclaredLoss) -> dict[str, Any]:
+    """Return one declared loss as the interface shows it."""
+    return {column.name: getattr(row, column.name) for column in DeclaredLoss.__table__.columns}
