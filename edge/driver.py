@@ -84,6 +84,19 @@ class ReportRule:
     ignore: frozenset[str] = frozenset()
 
 
+#: Fields of ``device.health`` that vary with each answer.
+HEALTH_DETAIL = frozenset({"error", "latency_ms", "error_rate", "last_contact"})
+
+
+def health_rule(period_s: float | None = None) -> ReportRule:
+    """Return the rule of ``device.health``: on change, and each period where one is given.
+
+    Drivers of devices that can be silent for long (doors, cameras) give a period, so that
+    silence and absence can be told apart.
+    """
+    return ReportRule(period_s, ignore=HEALTH_DETAIL)
+
+
 @dataclass(frozen=True, slots=True)
 class DriverContext:
     """What every driver may use besides its settings."""
@@ -109,7 +122,7 @@ class DeviceCondition:
     last_contact: int | None = None
 
 
-class Driver(ABC):
+class Driver:
     """One connection to one device, or to a gateway with several."""
 
     def __init__(self, name: str, devices: tuple[str, ...]) -> None:
@@ -131,7 +144,7 @@ class Driver(ABC):
         """Take the sink and get ready (keys, threads); connections are made when needed."""
         self._sink = sink
 
-    async def stop(self) -> None:  # noqa: B027 (a driver may have nothing to release)
+    async def stop(self) -> None:
         """Release everything; safe to call twice and without a start."""
 
     def health(self) -> Mapping[str, int]:
@@ -139,7 +152,7 @@ class Driver(ABC):
         return {}
 
 
-class PollingDriver(Driver):
+class PollingDriver(Driver, ABC):
     """A driver that asks its device again and again."""
 
     def __init__(
@@ -159,7 +172,7 @@ class PollingDriver(Driver):
         """
 
 
-class StreamingDriver(Driver):
+class StreamingDriver(Driver, ABC):
     """A driver whose device speaks by itself."""
 
     @abstractmethod

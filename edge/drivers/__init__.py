@@ -1,0 +1,1 @@
+"""The drivers: a folder for each protocol; ``edge.registry`` lists them."""

@@ -1,0 +1,1 @@
+"""Cameras: MJPEG over HTTP, RTSP or a file, judged on the edge."""

@@ -1,0 +1,1 @@
+"""Lifts behind a Modbus TCP gateway, with the register map in YAML."""

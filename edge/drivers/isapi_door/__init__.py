@@ -1,0 +1,1 @@
+"""Door controllers with a Hikvision-style ISAPI alert stream."""
