@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, TypeVar
 
 import msgspec
 
-from core.contracts.codec import AnyEvent, Event, event_from, explain
+from core.contracts.codec import AnyEvent, Event, decode_event, event_from, parse_json, whole
 from core.contracts.errors import ContractError
 from core.contracts.events import COLLECTOR_KINDS, ID_PATTERN, KINDS, Lane
 
@@ -24,9 +24,12 @@ MAX_EVENTS = 1_000
 MAX_MEDIA_BYTES = 256 * 1024
 MAX_RAW_BYTES = 64 * 1024
 
-_Id = Annotated[str, msgspec.Meta(pattern=ID_PATTERN)]
-_Seq = Annotated[int, msgspec.Meta(ge=1, le=9_007_199_254_740_991)]
-_Epoch = Annotated[str, msgspec.Meta(min_length=8, max_length=40)]
+_EXACT = 9_007_199_254_740_991
+_Id = Annotated[str, msgspec.Meta(pattern=whole(ID_PATTERN))]
+_Seq = Annotated[int, msgspec.Meta(ge=1, le=_EXACT)]
+#: Names a journal lane and a row, so no slash and no control character; usually a UUID.
+_Epoch = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.\-]{8,40}\Z")]
+_Ms = Annotated[int, msgspec.Meta(ge=0, le=4_102_444_800_000)]
 
 
 class _Sealed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,7 +38,7 @@ class _Sealed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lane: Lane
     seq: _Seq
     oldest: _Seq
-    sealed_at: int
+    sealed_at: _Ms
 
 
 class _Batch(_Sealed, frozen=True, forbid_unknown_fields=True):
@@ -53,10 +56,10 @@ class MediaHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epoch: _Epoch
     seq: _Seq
     oldest: _Seq
-    sealed_at: int
+    sealed_at: _Ms
     media: _Id
     device: _Id
-    at: int
+    at: _Ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,8 @@ class Batch:
 
 _fast: msgspec.json.Decoder[_Batch] = msgspec.json.Decoder(_Batch)
 _slow: msgspec.json.Decoder[_RawBatch] = msgspec.json.Decoder(_RawBatch)
+_EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
+_envelope: msgspec.json.Decoder[Envelope] = msgspec.json.Decoder(Envelope)
 _IMMUTABLE = b'"sealed_at"'
 
 
@@ -110,6 +115,14 @@ def digest(payload: bytes) -> bytes:
     """Return 16 bytes over the immutable part of a batch's payload."""
     start = max(payload.find(_IMMUTABLE), 0)
     return hashlib.blake2b(payload[start:], digest_size=16).digest()
+
+
+def decode_envelope(payload: bytes) -> Envelope:
+    """Read a batch's envelope only; raise :class:`ContractError` when it cannot be read."""
+    try:
+        return _envelope.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ContractError(f"the batch's envelope cannot be read: {error}") from None
 
 
 def decode_batch(payload: bytes) -> Batch:
@@ -153,15 +166,11 @@ def _decode_slowly(payload: bytes) -> Batch:
     return Batch(raw.edge, raw.epoch, raw.lane, raw.seq, raw.oldest, raw.sealed_at, events, rejects)
 
 
-def _check(item: bytes, lane: Lane | None) -> Event:
-    try:
-        raw = msgspec.json.decode(item)
-    except RecursionError as error:
-        raise explain({}, error) from None
-    event = event_from(raw)
+def _check(item: bytes, lane: Lane) -> Event:
+    event = decode_event(item)
     if event.kind in COLLECTOR_KINDS:
         raise ContractError("only a collector writes this kind", field="kind")
-    if lane is not None and KINDS[event.kind].lane is not lane:
+    if KINDS[event.kind].lane is not lane:
         raise ContractError(
             f"{event.kind} travels in lane {KINDS[event.kind].lane}, not {lane}", field="kind"
         )
@@ -175,12 +184,7 @@ def decode_plain(payload: bytes, device: str, received_at: int) -> Event:
     written by hand; ``at`` may also be an ISO 8601 text with an offset.
     Raises :class:`ContractError` that names the field.
     """
-    try:
-        raw: Any = msgspec.json.decode(payload)
-    except RecursionError as error:
-        raise explain({}, error) from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ContractError(f"not readable as JSON ({error})", remedy="send one object") from None
+    raw = parse_json(payload)
     if not isinstance(raw, dict):
         raise ContractError("an event must be a JSON object")
     if raw.setdefault("device", device) != device:
@@ -199,10 +203,12 @@ def _iso_ms(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ContractError(f"not a time: {text!r}", field="at", remedy="ms or ISO 8601") from None
+        raise ContractError(
+            f"not a time: {text[:40]!r}", field="at", remedy="ms or ISO 8601"
+        ) from None
     if moment.tzinfo is None:
         raise ContractError("the time has no offset", field="at", remedy="add Z or +08:00")
-    return int(moment.timestamp() * 1000)
+    return (moment - _EPOCH_START) // timedelta(milliseconds=1)
 
 
 class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -216,8 +222,8 @@ class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class LaneStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One lane of an edge's outbox: its oldest and its last seq (last is oldest-1 when empty)."""
 
-    oldest: int
-    last: int
+    oldest: _Seq
+    last: Annotated[int, msgspec.Meta(ge=0, le=_EXACT)]
 
 
 class EdgeStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -229,7 +235,7 @@ class EdgeStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     online: bool
     edge: str
     epoch: str
-    clock: int
+    clock: _Ms
     lanes: dict[str, LaneStatus] = {}
     version: str = ""
     clean: bool = False

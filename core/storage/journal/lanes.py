@@ -60,7 +60,7 @@ class Lanes:
             known = self._lanes.get(append.lane)
             before = last.get(append.lane, known.last if known else 0)
             last[append.lane] = seq = before + 1 if append.seq is None else append.seq
-            if seq <= before:
+            if seq <= before or append.after not in (None, before):
                 raise JournalError(f"{append.lane}: seq {seq} is not above the last, {before}")
         return [self.insert(append) for append in appends]
 

@@ -22,7 +22,8 @@ class OnFull(StrEnum):
 class Append:
     """An entry to be appended.
 
-    ``seq`` None takes the lane's next number; a given one must be above the lane's last.
+    ``seq`` None takes the lane's next number; a given one must be above the lane's last, and
+    where ``after`` is given the lane's last must be exactly that.
     ``priority`` is the lane's class, fixed by its first entry: 0 is evicted last.
     ``at`` is the caller's time (ms); ``events`` how many events the body holds.
     """
@@ -32,6 +33,7 @@ class Append:
     at: int
     events: int = 1
     seq: int | None = None
+    after: int | None = None
     priority: int = 0
     digest: bytes | None = None
 

@@ -61,6 +61,13 @@ class JournalReader:
         )
         return _bounded(rows, max_bytes)
 
+    def oldest(self, lane: str) -> int | None:
+        """Return the lowest seq that a lane still holds, or None when it is empty."""
+        (seq,) = self._connection.execute(
+            "SELECT min(seq) FROM entry WHERE lane = (SELECT id FROM lane WHERE name = ?)", (lane,)
+        ).fetchone()
+        return None if seq is None else int(seq)
+
     def last_position(self) -> int:
         """Return the position of the last committed entry (0: none yet)."""
         (pos,) = self._connection.execute("SELECT value FROM meta WHERE name = 'pos'").fetchone()

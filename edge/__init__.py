@@ -1,0 +1,1 @@
+"""The edge agent: drivers, outbox and uplink."""

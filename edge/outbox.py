@@ -1,0 +1,156 @@
+"""The outbox: observations become events, are sealed into batches and committed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from core.contracts.batch import MAX_EVENTS, MAX_MEDIA_BYTES, seal
+from core.contracts.codec import encode, make_event
+from core.contracts.errors import ContractError
+from core.contracts.events import KINDS, Lane
+from core.runtime.clock import Clock
+from core.storage.journal import Append, Journal, OnFull, Placed, Tombstone
+
+#: How long an event may wait for company before its batch is sealed (real seconds).
+LINGER_S = 0.02
+#: A batch is sealed at this size (bytes), well below the brokers' usual packet limit.
+_SEAL_BYTES = 256 * 1024
+#: Batches of a lane that may be in flight beyond the receipt.
+WINDOW = 32
+
+
+def open_journal(path: Path, edge: str, budget: int, clock: Clock) -> Journal:
+    """Open an edge's journal, which evicts heads over its budget and declares them."""
+
+    def note(tombstones: list[Tombstone]) -> Append:
+        return dropped(edge, tombstones, clock.now_ms())
+
+    journal = Journal(
+        path, owner=edge, budget=budget, on_full=OnFull.EVICT, note=note, window=WINDOW
+    )
+    journal.open()
+    return journal
+
+
+def dropped(edge: str, tombstones: list[Tombstone], now: int) -> Append:
+    """Encode tombstones as a batch of ``edge.dropped`` events in the event lane."""
+    events = [
+        encode(
+            make_event(
+                "edge.dropped",
+                device=edge,
+                at=now,
+                seen=now,
+                data={
+                    "lane": stone.lane,
+                    "first_seq": stone.first_seq,
+                    "last_seq": stone.last_seq,
+                    "events": stone.events,
+                    "reason": stone.reason,
+                },
+            )
+        )
+        for stone in tombstones
+    ]
+    return Append(Lane.EVENT, seal(events, now), now, events=len(events))
+
+
+class Outbox:
+    """Takes observations (a :class:`edge.driver.Sink`) and commits them in sealed batches."""
+
+    def __init__(self, journal: Journal, clock: Clock, on_commit: Callable[[], None]) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._on_commit = on_commit
+        self._open: dict[Lane, _OpenBatch] = {}
+        self.events = 0
+        """Events that were committed since the start."""
+
+    async def emit(
+        self,
+        kind: str,
+        device: str,
+        data: dict[str, Any],
+        at: int | None = None,
+        id: str | None = None,
+    ) -> None:
+        """Take one observation; return when the journal has committed it.
+
+        Raises ContractError when it breaks its kind's model, JournalError when it can't be kept.
+        """
+        seen = self._clock.now_ms()
+        event = make_event(
+            kind, device=device, at=seen if at is None else at, seen=seen, data=data, id=id
+        )
+        await self._add(KINDS[kind].lane, encode(event))
+
+    async def snapshot(self, device: str, at: int, media_id: str, jpeg: bytes) -> None:
+        """Take one JPEG of at most 256 kB; return when the journal has committed it."""
+        if len(jpeg) > MAX_MEDIA_BYTES or not jpeg.startswith(b"\xff\xd8"):
+            raise ContractError(f"a snapshot is a JPEG of at most {MAX_MEDIA_BYTES} bytes")
+        now = self._clock.now_ms()
+        head = encode({"media": media_id, "device": device, "at": at, "sealed_at": now})
+        await self._commit(
+            Append(Lane.MEDIA, head + b"\n" + jpeg, now, priority=Lane.MEDIA.priority)
+        )
+
+    async def _add(self, lane: Lane, event: bytes) -> None:
+        batch = self._open.get(lane)
+        if batch is not None and (
+            len(batch.events) >= MAX_EVENTS or batch.size + len(event) > _SEAL_BYTES
+        ):
+            self._seal(lane, batch)
+            batch = None
+        if batch is None:
+            batch = _OpenBatch()
+            self._open[lane] = batch
+            asyncio.get_running_loop().call_later(LINGER_S, self._seal, lane, batch)
+        batch.events.append(event)
+        batch.size += len(event) + 1
+        await asyncio.shield(batch.committed)
+
+    def _seal(self, lane: Lane, batch: _OpenBatch) -> None:
+        if self._open.get(lane) is not batch:
+            return  # it was full before its time was over
+        del self._open[lane]
+        now = self._clock.now_ms()
+        append = Append(
+            lane,
+            seal(batch.events, now),
+            now,
+            events=len(batch.events),
+            priority=lane.priority,
+        )
+        task = asyncio.ensure_future(self._commit(append))
+        task.add_done_callback(batch.settle)
+
+    async def _commit(self, append: Append) -> None:
+        future: Future[list[Placed]] = self._journal.append(append)
+        await asyncio.wrap_future(future)
+        self.events += append.events
+        self._on_commit()
+
+
+class _OpenBatch:
+    """A batch that still takes events; ``committed`` is done once all of them are durable."""
+
+    def __init__(self) -> None:
+        self.events: list[bytes] = []
+        self.size = 0
+        self.committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def settle(self, task: asyncio.Task[None]) -> None:
+        if self.committed.done():
+            return
+        if task.cancelled():
+            self.committed.cancel()
+        elif (error := task.exception()) is not None:
+            self.committed.set_exception(error)
+            # Nobody may be waiting any more (a driver that was stopped); that is no leak.
+            self.committed.exception()
+        else:
+            self.committed.set_result(None)

@@ -1,0 +1,282 @@
+"""The uplink: sends the outbox over MQTT and deletes only what a receipt covers (ADR 0001).
+
+After each connect the edge publishes its birth, waits for the collector's receipt of its
+epoch, and goes on from receipt + 1. What it had sealed before the birth is backlog; the fresh
+state of its devices goes into the event lane before any of it is sent.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+
+import msgspec
+import structlog
+
+from core.contracts import topics
+from core.contracts.batch import (
+    CollectorStatus,
+    EdgeStatus,
+    LaneStatus,
+    MediaHeader,
+    Receipt,
+    decode_struct,
+    envelope,
+    media_properties,
+)
+from core.contracts.codec import encode
+from core.contracts.errors import ContractError, RetryableError
+from core.contracts.events import Lane
+from core.runtime.clock import Clock
+from core.runtime.link import Link, LinkOptions, Message, Will
+from core.runtime.settings import BrokerSettings
+from core.storage.journal import Entry, Journal, JournalReader
+from edge.outbox import WINDOW
+from edge.window import LaneWindow
+
+log = structlog.get_logger(__name__)
+
+#: The birth is repeated when no receipt has come for so long (s).
+_BIRTH_AGAIN_S = 3.0
+_READ_AT_ONCE = 16
+_IDLE_S = 0.5
+_STOP_S = 5.0
+
+
+class Uplink:
+    """Sends one edge's journal, lane after lane by priority, within each lane's window.
+
+    ``fresh_state`` is called after each birth; it commits the fresh state of all devices to
+    the event lane and its future is done when that is durable.
+    """
+
+    def __init__(
+        self,
+        *,
+        site: str,
+        edge: str,
+        journal: Journal,
+        broker: BrokerSettings,
+        clock: Clock,
+        version: str,
+        fresh_state: Callable[[], Future[None]],
+    ) -> None:
+        self._site = site
+        self._edge = edge
+        self._journal = journal
+        self._clock = clock
+        self._version = version
+        self._fresh_state = fresh_state
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._mail: list[Receipt | CollectorStatus | str] = []
+        self._mail_lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._link = Link(
+            broker, LinkOptions(client_id=f"edge-{site}-{edge}", will=self._will, keepalive_s=10)
+        )
+        self._link.subscribe(topics.receipt(site, edge), self._on_receipt)
+        self._link.subscribe(topics.COLLECTOR_STATUS, self._on_collector)
+        self._link.on_up(lambda: self._post("up"))
+        self._link.on_down(lambda: self._post("down"))
+        self._begin()
+        self._instance: str | None = None
+        self._previous_epoch: str | None = None
+        self.sent_batches = 0
+        self.refused_messages = 0
+
+    def _begin(self) -> None:
+        self._windows: dict[Lane, LaneWindow] = {lane: LaneWindow(WINDOW) for lane in Lane}
+        self._fresh: Future[None] | None = None
+        self._birth = b""
+        self._born: float | None = None
+        self._answered = False
+
+    # -- life -----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start connecting and sending in the background."""
+        self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
+        self._thread.start()
+        self._link.start()
+
+    def stop(self) -> None:
+        """Say farewell and stop; what was not sent stays in the journal."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(_STOP_S)
+            self._thread = None
+        farewell = self._status(online=False, clean=True)
+        self._link.stop([(topics.status(self._site, self._edge), encode(farewell))])
+
+    def wake(self) -> None:
+        """Say that the journal has more."""
+        self._wake.set()
+
+    @property
+    def online(self) -> bool:
+        """Tell whether the collector has answered the birth and the fresh state is committed."""
+        return self._answered and self._fresh is not None and self._fresh.done()
+
+    @property
+    def resent_batches(self) -> int:
+        """Return how many batches were sent more than once."""
+        return sum(window.resent for window in self._windows.values())
+
+    # -- callbacks of the link: they only post --------------------------------------------
+
+    def _on_receipt(self, message: Message) -> None:
+        try:
+            self._post(decode_struct(message.payload, Receipt))
+        except ContractError as error:
+            self.refused_messages += 1
+            log.warning("receipt refused", why=str(error))
+
+    def _on_collector(self, message: Message) -> None:
+        try:
+            self._post(decode_struct(message.payload, CollectorStatus))
+        except ContractError as error:
+            self.refused_messages += 1
+            log.warning("collector status refused", why=str(error))
+
+    def _post(self, mail: Receipt | CollectorStatus | str) -> None:
+        with self._mail_lock:
+            self._mail.append(mail)
+        self._wake.set()
+
+    def _will(self) -> Will:
+        will = self._status(online=False)
+        return Will(topics.status(self._site, self._edge), encode(will))
+
+    # -- the uplink's thread --------------------------------------------------------------
+
+    def _run(self) -> None:
+        reader = self._journal.reader()
+        try:
+            while not self._stopping.is_set():
+                try:
+                    busy = self._step(reader)
+                except RetryableError as error:
+                    log.warning("uplink step failed", why=str(error))
+                    busy = False
+                if not busy:
+                    self._wake.wait(_IDLE_S)
+                    self._wake.clear()
+        finally:
+            reader.close()
+
+    def _step(self, reader: JournalReader) -> bool:
+        self._read_mail()
+        if not self._link.connected:
+            return False
+        now = time.monotonic()
+        if not self.online:
+            self._be_born(now)
+            return False
+        for lane, window in self._windows.items():
+            if window.expire(now):
+                log.info("no receipt in time, going back", lane=lane, to=window.acknowledged + 1)
+        # One lane at a time: what happened goes before status, and status before bulk.
+        return any(self._send_lane(reader, lane, window) for lane, window in self._windows.items())
+
+    def _read_mail(self) -> None:
+        with self._mail_lock:
+            mail, self._mail = self._mail, []
+        for item in mail:
+            if isinstance(item, Receipt):
+                self._take_receipt(item)
+            elif isinstance(item, CollectorStatus):
+                if item.online and item.instance != self._instance:
+                    if self._instance is not None:
+                        self._begin_again("another collector")
+                    self._instance = item.instance
+            else:
+                self._begin_again(item)
+
+    def _begin_again(self, why: str) -> None:
+        log.info("link state", edge=self._edge, state=why)
+        acknowledged = {lane: window.acknowledged for lane, window in self._windows.items()}
+        self._begin()
+        for lane, seq in acknowledged.items():
+            self._windows[lane].acknowledged = self._windows[lane].sent = seq
+
+    def _be_born(self, now: float) -> None:
+        """Publish the birth, and again when nobody answers it."""
+        if self._answered:
+            return
+        if self._born is not None and now - self._born < _BIRTH_AGAIN_S:
+            return
+        if self._fresh is None:
+            # One birth, however often it is repeated: what was sealed before it is backlog.
+            self._birth = encode(self._status(online=True))
+            self._fresh = self._fresh_state()
+            self._fresh.add_done_callback(lambda _: self._wake.set())
+        self._link.publish(topics.status(self._site, self._edge), self._birth, retain=True)
+        self._born = now
+
+    def _status(self, *, online: bool, clean: bool = False) -> EdgeStatus:
+        lanes = {
+            name: LaneStatus(info.oldest, info.last) for name, info in self._journal.lanes().items()
+        }
+        return EdgeStatus(
+            online,
+            self._edge,
+            self._journal.epoch,
+            self._clock.now_ms(),
+            lanes if online else {},
+            self._version,
+            clean,
+            self._previous_epoch,
+        )
+
+    def _take_receipt(self, receipt: Receipt) -> None:
+        if receipt.edge != self._edge or receipt.epoch != self._journal.epoch:
+            return
+        lasts = self._journal.last_seqs()
+        if any(seq > lasts.get(lane, 0) for lane, seq in receipt.lanes.items()):
+            self._start_new_epoch(receipt)
+            return
+        now = time.monotonic()
+        for name, seq in receipt.lanes.items():
+            if self._windows[Lane(name)].on_receipt(seq, now):
+                self._journal.acknowledge(name, seq)
+        if self._born is not None:
+            self._answered = True
+
+    def _start_new_epoch(self, receipt: Receipt) -> None:
+        """The collector has more than was ever sealed here: the disk was restored or cloned."""
+        self._previous_epoch = receipt.epoch
+        epoch = self._journal.new_epoch().result()
+        log.error("the journal is older than its receipt: new epoch", was=receipt.epoch, now=epoch)
+        self._begin()
+
+    def _send_lane(self, reader: JournalReader, lane: Lane, window: LaneWindow) -> bool:
+        if window.room <= 0:
+            return False
+        limit = min(window.room, _READ_AT_ONCE)
+        entries = reader.read_lane(lane, window.sent, limit=limit, max_bytes=4 << 20)
+        oldest = reader.oldest(lane)
+        for entry in entries:
+            if oldest is not None:
+                self._publish(lane, entry, min(oldest, entry.seq))
+            window.on_sent(entry.seq, time.monotonic())
+            self.sent_batches += 1
+        return bool(entries)
+
+    def _publish(self, lane: Lane, entry: Entry, oldest: int) -> None:
+        topic = topics.batch(self._site, self._edge)
+        epoch = self._journal.epoch
+        if lane is not Lane.MEDIA:
+            payload = envelope(self._edge, epoch, lane, entry.seq, oldest, entry.body)
+            self._link.publish(topic, payload, content_type="application/json")
+            return
+        head, _, jpeg = entry.body.partition(b"\n")
+        header = MediaHeader(
+            edge=self._edge, epoch=epoch, seq=entry.seq, oldest=oldest, **msgspec.json.decode(head)
+        )
+        self._link.publish(
+            topic, jpeg, properties=media_properties(header), content_type="image/jpeg"
+        )
