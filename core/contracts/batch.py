@@ -32,12 +32,17 @@ _Epoch = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.\-]{8,40}\Z")]
 _Ms = Annotated[int, msgspec.Meta(ge=0, le=4_102_444_800_000)]
 
 
-class _Sealed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Envelope(msgspec.Struct, frozen=True):
+    """Who sent a batch, and its place in its lane."""
+
     edge: _Id
     epoch: _Epoch
     lane: Lane
     seq: _Seq
     oldest: _Seq
+
+
+class _Sealed(Envelope, frozen=True, forbid_unknown_fields=True):
     sealed_at: _Ms
 
 
