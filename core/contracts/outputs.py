@@ -88,6 +88,8 @@ class EdgeOutput:
     online: bool
     drained: bool
     epoch: str
+    backlog: int | None = None
+    """Batches that waited in its outbox when it came online, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)
