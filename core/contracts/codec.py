@@ -7,6 +7,7 @@ the two against each other. ``Event`` objects are what the running system passes
 
 from __future__ import annotations
 
+import contextlib
 import types
 import typing
 from typing import Annotated, Any, ClassVar, Literal, Protocol, get_args, get_origin
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from core.contracts.errors import ContractError
-from core.contracts.events import EVENT_MODELS, ID_PATTERN, KINDS, KindSpec
+from core.contracts.events import EVENT_MODELS, KINDS, Id, KindSpec
 from core.contracts.vocabulary import EpochMs
 
 
@@ -39,6 +40,14 @@ class _EventBase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     """Base of the compiled event structs."""
 
 
+def whole(pattern: str) -> str:
+    """Return a pattern of the models as Python's ``re`` must read it.
+
+    The models' ``$`` is the end of the text; Python's also stands before a final newline.
+    """
+    return pattern.removesuffix("$") + r"\Z" if pattern.endswith("$") else pattern
+
+
 def _constraints(metadata: list[Any] | tuple[Any, ...]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for item in metadata:
@@ -55,7 +64,7 @@ def _constraints(metadata: list[Any] | tuple[Any, ...]) -> dict[str, Any]:
         elif isinstance(item, FieldInfo):
             found |= _constraints(item.metadata)
         elif (pattern := getattr(item, "pattern", None)) is not None:
-            found["pattern"] = pattern
+            found["pattern"] = whole(pattern)
         elif not (hasattr(item, "strict") or hasattr(item, "allow_inf_nan")):
             raise TypeError(f"the compiled decoder does not know the constraint {item!r}")
     return found
@@ -104,7 +113,7 @@ def _compile_event(spec: KindSpec) -> type[msgspec.Struct]:
         [
             ("at", moment),
             ("seen", moment),
-            ("device", Annotated[str, msgspec.Meta(pattern=ID_PATTERN)]),
+            ("device", _compile_type(Id)),
             ("data", _compile_model(spec.data)),
             ("id", Annotated[str, msgspec.Meta(max_length=64)] | None, None),
         ],
@@ -124,6 +133,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     spec.kind: tuple(spec.data.model_fields) for spec in KINDS.values()
 }
 
+_SHALLOW = "events are at most a few levels deep"
 _event_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(AnyEvent)
 _encoder = msgspec.json.Encoder()
 
@@ -152,14 +162,32 @@ def decode_event(payload: bytes) -> Event:
     try:
         event: Event = _event_decoder.decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        try:
-            raw = msgspec.json.decode(payload)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            raise ContractError(
-                f"not readable as JSON ({_plain(error)})", remedy="send one JSON object"
-            ) from None
-        raise explain(raw, error) from None
+        raise explain(parse_json(payload), error) from None
     return event
+
+
+def parse_json(payload: bytes) -> Any:
+    """Parse the JSON of one event without looking at its shape; raise :class:`ContractError`."""
+    try:
+        return msgspec.json.decode(payload)
+    except RecursionError:
+        raise ContractError("nested too deeply", remedy=_SHALLOW) from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise _unreadable(payload, error) from None
+
+
+def _unreadable(payload: bytes, error: Exception) -> ContractError:
+    # Only the typed decoder knows the names on the way to a number that is out of range.
+    with contextlib.suppress(UnicodeDecodeError, RecursionError):
+        try:
+            _event_decoder.decode(payload)
+        except msgspec.ValidationError as typed:
+            reason, field = _located(typed)
+            if reason.endswith("out of range"):
+                return ContractError(reason, field=field)
+        except msgspec.DecodeError:
+            pass
+    return ContractError(f"not readable as JSON ({_plain(error)})", remedy="send one JSON object")
 
 
 def encode(value: Any) -> bytes:
@@ -176,7 +204,7 @@ def data_dict(event: Event) -> dict[str, Any]:
 def explain(raw: Any, error: Exception) -> ContractError:
     """Say why an event was refused: the field, the reason and what would be accepted."""
     if isinstance(error, RecursionError):
-        return ContractError("nested too deeply", remedy="events are at most a few levels deep")
+        return ContractError("nested too deeply", remedy=_SHALLOW)
     if not isinstance(raw, dict):
         return ContractError("an event must be a JSON object")
     kind = raw.get("kind")
@@ -199,8 +227,16 @@ def explain(raw: Any, error: Exception) -> ContractError:
             field=path,
         )  # fmt: skip
     except RecursionError:
-        return ContractError("nested too deeply", remedy="events are at most a few levels deep")
-    return ContractError(_plain(error))
+        return ContractError("nested too deeply", remedy=_SHALLOW)
+    reason, field = _located(error)
+    return ContractError(reason, field=field)
+
+
+def _located(error: Exception) -> tuple[str, str]:
+    """Split a message of the compiled decoder into its reason and the field's dotted path."""
+    reason, _, place = _plain(error).partition(" - at `$")
+    path = place.rstrip("`").replace("[...]", "").replace("[", ".").replace("]", "")
+    return reason, path.lstrip(".")
 
 
 def _plain(error: Exception) -> str:
@@ -208,5 +244,8 @@ def _plain(error: Exception) -> str:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to write out integers of more than 4300 digits
+        return "a number of thousands of digits"
     return text if len(text) <= 60 else text[:57] + "..."

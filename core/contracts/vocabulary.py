@@ -20,6 +20,9 @@ Name = Annotated[str, Field(min_length=1, max_length=64)]
 Pseudonym = Annotated[str, Field(min_length=1, max_length=64)]
 EpochMs = Annotated[int, Field(ge=0, le=4_102_444_800_000)]
 Count = Annotated[int, Field(ge=0, le=9_007_199_254_740_991)]
+#: Plain numbers of a repeated state; the bounds are those of exact integers in JSON.
+Whole = Annotated[int, Field(ge=-9_007_199_254_740_991, le=9_007_199_254_740_991)]
+Number = Annotated[float, Field(ge=-9_007_199_254_740_991, le=9_007_199_254_740_991)]
 Volts = Annotated[float, Field(ge=0, le=1_000_000)]
 Amperes = Annotated[float, Field(ge=-100_000, le=100_000)]
 Watts = Annotated[float, Field(ge=-1e9, le=1e9)]
@@ -321,7 +324,7 @@ class DeviceState(Data):
 
     kind: Name
     since: EpochMs
-    data: Annotated[dict[str, str | int | float | bool | None], Field(max_length=64)]
+    data: Annotated[dict[str, Text | Whole | Number | bool | None], Field(max_length=64)]
     """The ``data`` of that kind; a state's fields are flat."""
 
 
