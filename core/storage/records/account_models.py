@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Boolean, ForeignKey, Index, String
+from sqlalchemy import Boolean, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.storage.records.base import Base, CleanJson, CleanText, Long
@@ -19,9 +19,9 @@ class UserRow(Base):
     __tablename__ = "user"
 
     id: Mapped[int] = mapped_column(Long, primary_key=True, autoincrement=True)
-    name: Mapped[str] = mapped_column(String(64), unique=True)
-    role: Mapped[str] = mapped_column(String(16))
-    password_hash: Mapped[str | None] = mapped_column(String(255))
+    name: Mapped[str] = mapped_column(CleanText, unique=True)
+    role: Mapped[str] = mapped_column(CleanText)
+    password_hash: Mapped[str | None] = mapped_column(CleanText)
     created_at: Mapped[int] = mapped_column(Long)
     disabled_at: Mapped[int | None] = mapped_column(Long)
 
@@ -31,7 +31,7 @@ class SessionRow(Base):
 
     __tablename__ = "session"
 
-    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    token_hash: Mapped[str] = mapped_column(CleanText, primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"), index=True)
     created_at: Mapped[int] = mapped_column(Long)
     expires_at: Mapped[int] = mapped_column(Long, index=True)
@@ -43,7 +43,7 @@ class SignInLink(Base):
 
     __tablename__ = "sign_in_link"
 
-    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    token_hash: Mapped[str] = mapped_column(CleanText, primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"), index=True)
     created_at: Mapped[int] = mapped_column(Long)
     expires_at: Mapped[int] = mapped_column(Long, index=True)
@@ -75,7 +75,7 @@ class AuditRow(Base):
     id: Mapped[int] = mapped_column(Long, primary_key=True, autoincrement=True)
     at: Mapped[int] = mapped_column(Long, index=True)
     user: Mapped[str | None] = mapped_column(CleanText)
-    action: Mapped[str] = mapped_column(String(64))
+    action: Mapped[str] = mapped_column(CleanText)
     target: Mapped[str] = mapped_column(CleanText)
     address: Mapped[str] = mapped_column(CleanText)
     detail: Mapped[dict[str, Any]] = mapped_column(CleanJson)

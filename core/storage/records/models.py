@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Boolean, Computed, Index, Integer, LargeBinary, String, false, text
+from sqlalchemy import Boolean, Computed, Index, Integer, LargeBinary, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.storage.records.base import Base, CleanJson, CleanText, Long
@@ -27,16 +27,16 @@ class NodeRow(Base):
 
     __tablename__ = "node"
 
-    id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    level: Mapped[str] = mapped_column(String(16))
-    parent: Mapped[str | None] = mapped_column(String(64))
-    site: Mapped[str | None] = mapped_column(String(64))
+    id: Mapped[str] = mapped_column(CleanText, primary_key=True)
+    level: Mapped[str] = mapped_column(CleanText)
+    parent: Mapped[str | None] = mapped_column(CleanText)
+    site: Mapped[str | None] = mapped_column(CleanText)
     name_zh: Mapped[str] = mapped_column(CleanText)
     name_en: Mapped[str] = mapped_column(CleanText)
-    site_kind: Mapped[str | None] = mapped_column(String(32))
+    site_kind: Mapped[str | None] = mapped_column(CleanText)
     geometry: Mapped[Any] = mapped_column(CleanJson, nullable=True)
-    occupants: Mapped[int | None] = mapped_column(Integer)
-    number: Mapped[int | None] = mapped_column(Integer)
+    occupants: Mapped[int | None] = mapped_column(Long)
+    number: Mapped[int | None] = mapped_column(Long)
     lineage: Mapped[str] = mapped_column(CleanText)
     entry: Mapped[int] = mapped_column(Integer, index=True)
     last: Mapped[int] = mapped_column(Integer)
@@ -48,13 +48,13 @@ class DeviceRow(Base):
     __tablename__ = "device"
     __table_args__ = (Index("ix_device_node_id", "node", "id"),)
 
-    id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    family: Mapped[str] = mapped_column(String(32))
+    id: Mapped[str] = mapped_column(CleanText, primary_key=True)
+    family: Mapped[str] = mapped_column(CleanText)
     name_zh: Mapped[str] = mapped_column(CleanText)
     name_en: Mapped[str] = mapped_column(CleanText)
-    node: Mapped[str] = mapped_column(String(64))
-    site: Mapped[str | None] = mapped_column(String(64))
-    edge: Mapped[str | None] = mapped_column(String(64), index=True)
+    node: Mapped[str] = mapped_column(CleanText)
+    site: Mapped[str | None] = mapped_column(CleanText)
+    edge: Mapped[str | None] = mapped_column(CleanText, index=True)
     expect_s: Mapped[float | None]
     position: Mapped[Any] = mapped_column(CleanJson, nullable=True)
     model: Mapped[str] = mapped_column(CleanText)
@@ -66,8 +66,8 @@ class EdgeRow(Base):
 
     __tablename__ = "edge"
 
-    id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    site: Mapped[str] = mapped_column(String(64))
+    id: Mapped[str] = mapped_column(CleanText, primary_key=True)
+    site: Mapped[str] = mapped_column(CleanText)
     name_zh: Mapped[str] = mapped_column(CleanText)
     name_en: Mapped[str] = mapped_column(CleanText)
 
@@ -77,7 +77,7 @@ class GroupRow(Base):
 
     __tablename__ = "group_"
 
-    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    id: Mapped[str] = mapped_column(CleanText, primary_key=True)
     name_zh: Mapped[str] = mapped_column(CleanText)
     name_en: Mapped[str] = mapped_column(CleanText)
     members: Mapped[list[str]] = mapped_column(CleanJson)
@@ -90,8 +90,8 @@ class TopologyMeta(Base):
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     at: Mapped[int] = mapped_column(Long)
-    digest: Mapped[str] = mapped_column(String(64))
-    datum: Mapped[str] = mapped_column(String(16))
+    digest: Mapped[str] = mapped_column(CleanText)
+    datum: Mapped[str] = mapped_column(CleanText)
     coverage_minimum: Mapped[float]
 
 
@@ -121,13 +121,13 @@ class AlertRow(Base):
         ),
     )
 
-    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    id: Mapped[str] = mapped_column(CleanText, primary_key=True)
     rule: Mapped[str] = mapped_column(CleanText)
     key: Mapped[str] = mapped_column(CleanText)
-    site: Mapped[str] = mapped_column(String(64))
-    node: Mapped[str] = mapped_column(String(64))
-    device: Mapped[str | None] = mapped_column(String(64))
-    colour: Mapped[str] = mapped_column(String(8))
+    site: Mapped[str] = mapped_column(CleanText)
+    node: Mapped[str] = mapped_column(CleanText)
+    device: Mapped[str | None] = mapped_column(CleanText)
+    colour: Mapped[str] = mapped_column(CleanText)
     rank: Mapped[int] = mapped_column(Integer)
     began_at: Mapped[int] = mapped_column(Long)
     raised_at: Mapped[int] = mapped_column(Long)
@@ -166,10 +166,10 @@ class AlertStep(Base):
     __tablename__ = "alert_step"
     __table_args__ = (Index("ix_alert_step_alert_id_at", "alert_id", "at"),)
 
-    id: Mapped[str] = mapped_column(String(80), primary_key=True)
-    alert_id: Mapped[str] = mapped_column(String(36))
+    id: Mapped[str] = mapped_column(CleanText, primary_key=True)
+    alert_id: Mapped[str] = mapped_column(CleanText)
     at: Mapped[int] = mapped_column(Long)
-    kind: Mapped[str] = mapped_column(String(24))
+    kind: Mapped[str] = mapped_column(CleanText)
     revision: Mapped[int] = mapped_column(Integer)
     by: Mapped[str | None] = mapped_column(CleanText)
     text: Mapped[str | None] = mapped_column(CleanText)
@@ -181,10 +181,10 @@ class NodeColour(Base):
 
     __tablename__ = "node_colour"
 
-    node: Mapped[str] = mapped_column(String(64), primary_key=True)
+    node: Mapped[str] = mapped_column(CleanText, primary_key=True)
     at: Mapped[int] = mapped_column(Long)
-    colour: Mapped[str] = mapped_column(String(8))
-    alert_colour: Mapped[str] = mapped_column(String(8))
+    colour: Mapped[str] = mapped_column(CleanText)
+    alert_colour: Mapped[str] = mapped_column(CleanText)
     heard: Mapped[int] = mapped_column(Integer)
     total: Mapped[int] = mapped_column(Integer)
 
@@ -194,10 +194,10 @@ class ColourChange(Base):
 
     __tablename__ = "colour_change"
 
-    node: Mapped[str] = mapped_column(String(64), primary_key=True)
+    node: Mapped[str] = mapped_column(CleanText, primary_key=True)
     at: Mapped[int] = mapped_column(Long, primary_key=True, index=True)
-    colour: Mapped[str] = mapped_column(String(8))
-    alert_colour: Mapped[str] = mapped_column(String(8))
+    colour: Mapped[str] = mapped_column(CleanText)
+    alert_colour: Mapped[str] = mapped_column(CleanText)
     heard: Mapped[int] = mapped_column(Integer)
     total: Mapped[int] = mapped_column(Integer)
 
@@ -207,11 +207,11 @@ class PresenceRow(Base):
 
     __tablename__ = "presence"
 
-    device: Mapped[str] = mapped_column(String(64), primary_key=True)
+    device: Mapped[str] = mapped_column(CleanText, primary_key=True)
     at: Mapped[int] = mapped_column(Long)
-    presence: Mapped[str] = mapped_column(String(16), index=True)
+    presence: Mapped[str] = mapped_column(CleanText, index=True)
     last_heard: Mapped[int | None] = mapped_column(Long)
-    cause: Mapped[str | None] = mapped_column(String(16))
+    cause: Mapped[str | None] = mapped_column(CleanText)
 
 
 class EdgeState(Base):
@@ -219,8 +219,8 @@ class EdgeState(Base):
 
     __tablename__ = "edge_state"
 
-    edge: Mapped[str] = mapped_column(String(64), primary_key=True)
-    site: Mapped[str] = mapped_column(String(64))
+    edge: Mapped[str] = mapped_column(CleanText, primary_key=True)
+    site: Mapped[str] = mapped_column(CleanText)
     at: Mapped[int] = mapped_column(Long)
     online: Mapped[bool] = mapped_column(Boolean)
     drained: Mapped[bool] = mapped_column(Boolean)
@@ -238,7 +238,7 @@ class DeadLetterRow(Base):
     __tablename__ = "dead_letter"
     __table_args__ = (Index("ix_dead_letter_pos_index", "pos", "index"),)
 
-    id: Mapped[str] = mapped_column(String(48), primary_key=True)
+    id: Mapped[str] = mapped_column(CleanText, primary_key=True)
     pos: Mapped[int] = mapped_column(Long)
     index: Mapped[int] = mapped_column(Integer)
     at: Mapped[int] = mapped_column(Long)
@@ -257,10 +257,10 @@ class DeclaredLoss(Base):
     pos: Mapped[int] = mapped_column(Long, primary_key=True, autoincrement=False)
     index: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     at: Mapped[int] = mapped_column(Long)
-    site: Mapped[str] = mapped_column(String(64))
-    edge: Mapped[str] = mapped_column(String(64), index=True)
+    site: Mapped[str] = mapped_column(CleanText)
+    edge: Mapped[str] = mapped_column(CleanText, index=True)
     epoch: Mapped[str] = mapped_column(CleanText)
-    lane: Mapped[str] = mapped_column(String(16))
+    lane: Mapped[str] = mapped_column(CleanText)
     first_seq: Mapped[int] = mapped_column(Long)
     last_seq: Mapped[int] = mapped_column(Long)
     events: Mapped[int | None] = mapped_column(Long)
@@ -274,7 +274,7 @@ class Change(Base):
 
     seq: Mapped[int] = mapped_column(Long, primary_key=True, autoincrement=False)
     at: Mapped[int] = mapped_column(Long, index=True)
-    topic: Mapped[str] = mapped_column(String(16))
+    topic: Mapped[str] = mapped_column(CleanText)
     ref: Mapped[str] = mapped_column(CleanText)
     payload: Mapped[dict[str, Any]] = mapped_column(CleanJson)
 
@@ -284,7 +284,7 @@ class Counter(Base):
 
     __tablename__ = "counter"
 
-    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(CleanText, primary_key=True)
     value: Mapped[int] = mapped_column(Long)
 
 
@@ -293,7 +293,7 @@ class CursorRow(Base):
 
     __tablename__ = "cursor"
 
-    projector: Mapped[str] = mapped_column(String(64), primary_key=True)
+    projector: Mapped[str] = mapped_column(CleanText, primary_key=True)
     position: Mapped[int] = mapped_column(Long)
     snapshot: Mapped[bytes | None] = mapped_column(LargeBinary)
 
@@ -303,8 +303,8 @@ class ProcessRow(Base):
 
     __tablename__ = "process"
 
-    name: Mapped[str] = mapped_column(String(64), primary_key=True)
-    state: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str] = mapped_column(CleanText, primary_key=True)
+    state: Mapped[str] = mapped_column(CleanText)
     pid: Mapped[int | None] = mapped_column(Integer)
     restarts: Mapped[int] = mapped_column(Integer)
     since: Mapped[int] = mapped_column(Long)
@@ -316,7 +316,7 @@ class JobRow(Base):
 
     __tablename__ = "job"
 
-    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(CleanText, primary_key=True)
     started_at: Mapped[int] = mapped_column(Long)
     finished_at: Mapped[int] = mapped_column(Long)
     ok: Mapped[bool] = mapped_column(Boolean)
