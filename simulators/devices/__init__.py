@@ -1,0 +1,1 @@
+"""Device peers: servers that answer as meters, lifts, door controllers and cameras do."""

@@ -1,0 +1,109 @@
+"""A network camera: MJPEG over HTTP at ``/stream``, one picture at ``/snapshot.jpg``.
+
+Pictures are rendered only while somebody watches, once for all who do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import cv2
+
+from core.runtime.clock import Clock
+from simulators.devices.http import HttpPeer, Request, Response, Stream, Write
+from simulators.devices.listener import Listener
+from simulators.devices.scene import Disturbance, Scene
+
+BOUNDARY = "frame"
+_QUALITY = 72
+
+
+class CameraPeer:
+    """One camera on one HTTP port; ``fps`` counts pictures in real seconds."""
+
+    def __init__(
+        self, clock: Clock, scene: Scene, *, fps: float = 5, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
+        self.scene = scene
+        self.rendered = 0
+        self._clock = clock
+        self._period_s = 1 / fps
+        self._http = HttpPeer(self._answer, host=host, port=port)
+        self._viewers = 0
+        self._picture = b""
+        self._fresh = asyncio.Condition()
+        self._renderer: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """Return the port that the camera listens on."""
+        return self._http.listener.port
+
+    @property
+    def listener(self) -> Listener:
+        """Return the socket, which a scenario may close for a while."""
+        return self._http.listener
+
+    @property
+    def url(self) -> str:
+        """Return the address of the stream."""
+        return f"http://127.0.0.1:{self.port}/stream"
+
+    async def start(self) -> None:
+        """Listen."""
+        # Small pictures: a pool of threads would only spin on the machine's few cores.
+        cv2.setNumThreads(1)
+        await self._http.listener.start()
+
+    async def stop(self) -> None:
+        """Drop every connection and stop rendering."""
+        await self._http.listener.stop()
+        if self._renderer is not None:
+            self._renderer.cancel()
+            await asyncio.gather(self._renderer, return_exceptions=True)
+            self._renderer = None
+
+    async def _answer(self, request: Request) -> Response | Stream:
+        if request.method not in ("GET", "HEAD"):
+            return Response(405)
+        if request.path == "/stream":
+            return Stream(f"multipart/x-mixed-replace; boundary={BOUNDARY}", self._feed)
+        if request.path == "/snapshot.jpg":
+            return Response(200, await asyncio.to_thread(self._render), "image/jpeg")
+        return Response(404)
+
+    async def _feed(self, write: Write) -> None:
+        self._viewers += 1
+        if self._renderer is None or self._renderer.done():
+            self._renderer = asyncio.ensure_future(self._render_while_watched())
+        try:
+            while True:
+                async with self._fresh:
+                    await self._fresh.wait()
+                    picture = self._picture
+                head = (
+                    f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\n"
+                    f"Content-Length: {len(picture)}\r\n\r\n"
+                )
+                await write(head.encode("ascii") + picture + b"\r\n")
+        finally:
+            self._viewers -= 1
+
+    async def _render_while_watched(self) -> None:
+        due = time.monotonic()
+        while self._viewers:
+            if self.scene.disturbance is not Disturbance.FROZEN or not self._picture:
+                self._picture = await asyncio.to_thread(self._render)
+            async with self._fresh:
+                self._fresh.notify_all()
+            due = max(due + self._period_s, time.monotonic())
+            await asyncio.sleep(due - time.monotonic())
+
+    def _render(self) -> bytes:
+        self.rendered += 1
+        picture = self.scene.render(self._clock.now_ms())
+        good, coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+        if not good:
+            raise RuntimeError("the picture could not be coded as JPEG")
+        return coded.tobytes()
