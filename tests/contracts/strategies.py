@@ -30,6 +30,22 @@ def _bounds(metadata: typing.Iterable[Any]) -> dict[str, Any]:
     return found
 
 
+def _scalar(annotation: type, bounds: dict[str, Any]) -> st.SearchStrategy[Any]:
+    if annotation is str and "pattern" in bounds:
+        return IDS
+    if annotation is str:
+        longest = bounds.get("max_length", 20)
+        short = st.text(TEXT, min_size=bounds.get("min_length", 0), max_size=min(longest, 12))
+        return short | TEXT.map(lambda character: character * longest)
+    if annotation is bool:
+        return st.booleans()
+    if annotation is int:
+        return st.integers(bounds.get("ge"), bounds.get("le"))
+    low, high = bounds["ge"], bounds["le"]
+    whole = st.integers(math.ceil(low), math.floor(high))
+    return st.floats(low, high, allow_nan=False, allow_infinity=False) | whole
+
+
 def valid(annotation: Any, bounds: dict[str, Any] | None = None) -> st.SearchStrategy[Any]:
     """Return the values that an annotation of the vocabulary accepts."""
     bounds = bounds or {}
@@ -48,20 +64,8 @@ def valid(annotation: Any, bounds: dict[str, Any] | None = None) -> st.SearchStr
         return st.lists(valid(arguments[0]), **size)
     if origin is dict:
         return st.dictionaries(valid(arguments[0]), valid(arguments[1]), **size)
-    if annotation is str and "pattern" in bounds:
-        return IDS
-    if annotation is str:
-        longest = bounds.get("max_length", 20)
-        short = st.text(TEXT, min_size=bounds.get("min_length", 0), max_size=min(longest, 12))
-        return short | TEXT.map(lambda character: character * longest)
-    if annotation is bool:
-        return st.booleans()
-    if annotation is int:
-        return st.integers(bounds.get("ge"), bounds.get("le"))
-    if annotation is float:
-        low, high = bounds.get("ge"), bounds.get("le")
-        whole = st.integers(math.ceil(low), math.floor(high))
-        return st.floats(low, high, allow_nan=False, allow_infinity=False) | whole
+    if annotation in (str, bool, int, float):
+        return _scalar(annotation, bounds)
     if annotation is type(None):
         return st.none()
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -115,7 +119,8 @@ ODD = st.one_of(
     st.sampled_from(EDGES).map(lambda edge: math.nextafter(float(edge), math.inf)),
     st.sampled_from(EDGES).map(lambda edge: math.nextafter(float(edge), -math.inf)),
     st.sampled_from(EDGES).map(lambda edge: Token(f"{int(edge)}.0")),
-    st.sampled_from(["", "1", "true", "null", "card", "abc\n", "a/b", "ä", "x" * 65, "é" * 201, "\0"]),
+    st.sampled_from(["", "1", "true", "null", "card", "abc\n", "a/b", "ä", "\0"]),
+    st.sampled_from(["x" * 64, "x" * 65, "é" * 200, "é" * 201]),
     st.sampled_from(
         [
             "NaN", "Infinity", "-Infinity", "1e400", "-1e400", "1e5", "-0", "-0.0", "0.0", "1E+2",
