@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from sqlalchemy import JSON, TEXT, BigInteger, Dialect, Integer, MetaData, Text
+from sqlalchemy import JSON, BigInteger, Dialect, Integer, MetaData, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import TypeDecorator
 
 #: A 64-bit integer; SQLite counts only in columns that it calls INTEGER.
 Long = BigInteger().with_variant(Integer(), "sqlite")
@@ -41,15 +41,13 @@ def clean_json(value: Any) -> Any:
 
 
 class CleanText(TypeDecorator[str]):
-    """Text, of whatever origin; sorted and compared by code point on both databases."""
+    """Text, of whatever origin; sorted and compared by code point on both databases.
 
-    impl = Text
+    PostgreSQL would sort it by the cluster's language.
+    """
+
+    impl = Text().with_variant(Text(collation="C"), "postgresql")
     cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Return the dialect's text; PostgreSQL would sort it by the cluster's language."""
-        name = "C" if dialect.name == "postgresql" else None
-        return dialect.type_descriptor(TEXT(collation=name))
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
         """Clean the text on its way in."""
