@@ -103,6 +103,8 @@ class DayFile:
         self._connection = connection
         try:
             connection.execute("PRAGMA cache_size=-32768")
+            # Index leaves are written again and again: fold the log into the file less often.
+            connection.execute("PRAGMA wal_autocheckpoint=4000")
             ensure_schema(connection, self._path, _SCHEMA)
             for id_, device, kind, site in connection.execute("SELECT * FROM series"):
                 self._series[device, kind, site] = id_
