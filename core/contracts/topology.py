@@ -158,15 +158,22 @@ class Topology(_Model):
         for node in self.nodes:
             _check_node(node, nodes)
             nodes[node.id] = node
-        edges = {edge.id for edge in self.edges}
+        edges: set[str] = set()
         for edge in self.edges:
+            if edge.id in nodes or edge.id in edges:
+                raise ValueError(f"edges: the id {edge.id} is used twice")
             if edge.site not in nodes or nodes[edge.site].level is not Level.SITE:
                 raise ValueError(f"edges.{edge.id}.site: {edge.site} is not a site")
+            edges.add(edge.id)
         ids = set(nodes) | edges
         for device in self.devices:
             _check_device(device, ids, nodes, edges)
             ids.add(device.id)
+        groups: set[str] = set()
         for group in self.groups:
+            if group.id in groups:
+                raise ValueError(f"groups: the id {group.id} is used twice")
+            groups.add(group.id)
             if unknown := [member for member in group.members if member not in nodes]:
                 raise ValueError(f"groups.{group.id}.members: {unknown[0]} is unknown")
         return self

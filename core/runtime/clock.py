@@ -7,6 +7,7 @@ time-outs of sockets and back-offs use ``time.monotonic`` and are never scaled.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import threading
 import time
@@ -62,8 +63,8 @@ class ScaledClock:
             clock = cls(int(real), int(anchor), float(speed))
         except ValueError:
             raise SettingsError(f"{VARIABLE}={text!r}: expected real_ms:run_ms:speed") from None
-        if clock.speed <= 0:
-            raise SettingsError(f"{VARIABLE}: the speed must be above 0")
+        if not 0 < clock.speed < math.inf:
+            raise SettingsError(f"{VARIABLE}: the speed must be a number above 0")
         return clock
 
     def to_environment(self) -> str:
