@@ -47,10 +47,8 @@ def apply_alerts(session: Session, outputs: Sequence[AlertOutput], now_ms: int) 
 def _revisions(session: Session, ids: set[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for some in chunks(sorted(ids)):
-        rows = session.execute(
-            select(AlertRow.id, AlertRow.revision).where(AlertRow.id.in_(some))
-        ).tuples()
-        found.update(rows.all())
+        rows = session.execute(select(AlertRow.id, AlertRow.revision).where(AlertRow.id.in_(some)))
+        found.update({row.id: row.revision for row in rows})
     return found
 
 

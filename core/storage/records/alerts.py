@@ -114,7 +114,7 @@ def count_alerts(session: Session, *, now: int, node: str | None = None) -> Aler
         .where(*_where("open", now, None, node, None, None))
         .group_by(AlertRow.colour)
     )
-    by_colour |= dict(session.execute(counted).tuples().all())
+    by_colour |= dict(session.execute(counted).all())
     waiting = session.scalar(
         select(func.count())
         .select_from(AlertRow)

@@ -121,9 +121,7 @@ def list_edges(session: Session) -> list[dict[str, Any]]:
             select(DeviceRow.edge, func.count())
             .where(DeviceRow.edge.is_not(None))
             .group_by(DeviceRow.edge)
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     rows = session.execute(
         select(EdgeRow, EdgeState)
