@@ -73,7 +73,7 @@ def build(config: EdgeConfig, clock: Clock, data: Path) -> list[Driver]:
 
 def _entry(raw: dict[str, Any], where: str) -> DriverSettings:
     name = raw.get("driver")
-    if name not in DRIVERS:
+    if not isinstance(name, str) or name not in DRIVERS:
         near = difflib.get_close_matches(str(name), DRIVERS, 1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(DRIVERS)}"
         raise SettingsError(f"{where}.driver: unknown driver {name!r}; {hint}")

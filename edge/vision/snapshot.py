@@ -1,0 +1,83 @@
+"""Snapshots that may leave the edge: faces and passers-by are made unrecognisable first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from core.contracts.batch import MAX_MEDIA_BYTES
+from edge.vision.picture import Mask, Picture, reduce
+
+_QUALITIES = (80, 65, 50, 35)
+_CASCADES = ("haarcascade_frontalface_default.xml", "haarcascade_profileface.xml")
+
+
+class SnapshotMaker:
+    """Blurs and encodes; loads OpenCV's Haar cascades at the first picture."""
+
+    def __init__(self, width: int = 640) -> None:
+        self._width = width
+        self._cascades: list[cv2.CascadeClassifier] = []
+
+    def make(self, picture: Picture, moving: Mask, interest: Mask) -> bytes | None:
+        """Return a JPEG of at most 256 kB, None when it cannot be made so small.
+
+        Faces are blurred wherever they are, and what moves is blurred outside of ``interest``
+        (the zone that the event is about). Both masks may be of another size.
+        """
+        image = reduce(picture, self._width).copy()
+        outside = _fit(moving & ~interest, image)
+        outside = cv2.dilate(outside, np.ones((9, 9), np.uint8)).astype(np.uint8)
+        for x, y, width, height in self._faces(image):
+            # Heads are larger than the faces found in them.
+            cv2.rectangle(
+                outside,
+                (x - width // 5, y - height // 3),
+                (x + width * 6 // 5, y + height * 5 // 4),
+                1,
+                cv2.FILLED,
+            )
+        if outside.any():
+            image[outside.astype(bool)] = _unrecognisable(image)[outside.astype(bool)]
+        return _encode(image)
+
+    def _faces(self, image: Picture) -> list[tuple[int, int, int, int]]:
+        if not self._cascades:
+            folder = Path(cv2.__file__).with_name("data")
+            self._cascades = [cv2.CascadeClassifier(str(folder / name)) for name in _CASCADES]
+        grey = cv2.equalizeHist(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
+        found: list[tuple[int, int, int, int]] = []
+        for cascade in self._cascades:
+            # Better a blurred window too many than a face too few: two neighbours suffice.
+            for box in cascade.detectMultiScale(grey, 1.1, 2, minSize=(16, 16)):
+                x, y, width, height = (int(value) for value in box)
+                found.append((x, y, width, height))
+        return found
+
+
+def _unrecognisable(image: Picture) -> Picture:
+    """Return the picture in coarse blocks: unlike a light blur, that cannot be undone."""
+    height, width = image.shape[:2]
+    coarse = cv2.resize(
+        image, (max(width // 20, 1), max(height // 20, 1)), interpolation=cv2.INTER_AREA
+    )
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
+
+
+def _fit(mask: Mask, image: Picture) -> Picture:
+    height, width = image.shape[:2]
+    return cv2.resize(
+        mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST
+    ).astype(np.uint8)
+
+
+def _encode(image: Picture) -> bytes | None:
+    while min(image.shape[:2]) >= 64:
+        for quality in _QUALITIES:
+            good, coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+            if good and coded.size <= MAX_MEDIA_BYTES:
+                return coded.tobytes()
+        image = reduce(image, image.shape[1] // 2)
+    return None
