@@ -53,17 +53,17 @@ class Records:
             SettingsError: the address is of another database, or its schema is a newer one.
         """
         engine = _sqlite_engine(self._url) if self.dialect == "sqlite" else _pg_engine(self._url)
-        try:
-            with _translated():
-                migrate.upgrade(engine)
-        except BaseException:
-            engine.dispose()
-            raise
-        self._engine = engine
         options: dict[str, Any] = {_READING: True}
         if self.dialect == "postgresql":
             options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        self._reader = engine.execution_options(**options)
+        reader = engine.execution_options(**options)
+        try:
+            with _translated():
+                migrate.upgrade(engine, reader)
+        except BaseException:
+            engine.dispose()
+            raise
+        self._engine, self._reader = engine, reader
         return self
 
     def close(self) -> None:

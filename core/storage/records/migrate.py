@@ -17,8 +17,8 @@ from core.contracts.errors import SettingsError
 _LOCK = 0x657374617465
 
 
-def upgrade(engine: Engine) -> None:
-    """Migrate to the newest revision in one transaction.
+def upgrade(engine: Engine, reader: Engine) -> None:
+    """Migrate to the newest revision in one transaction; only look where it is the newest.
 
     Of several processes one migrates while the others wait for its lock: PostgreSQL's advisory
     lock, or SQLite's write lock, with which every writing transaction begins.
@@ -28,7 +28,7 @@ def upgrade(engine: Engine) -> None:
     """
     config = configuration()
     head = ScriptDirectory.from_config(config).get_current_head()
-    with engine.connect() as connection, connection.begin():
+    with reader.connect() as connection, connection.begin():
         if current(connection) == head:
             return
     with engine.connect() as connection, connection.begin():
