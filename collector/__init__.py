@@ -1,0 +1,1 @@
+"""The collector: ingest and receipts, projections, dead letters."""

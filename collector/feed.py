@@ -1,0 +1,79 @@
+"""Reading the log for the projectors: each entry is decoded once where that is possible."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from core.contracts.log import LogEntry, decode_entry
+from core.storage.journal import Journal, JournalReader
+
+#: Decoded entries that are kept for the projectors that come a moment later.
+_KEPT = 2_048
+
+
+class DecodedEntries:
+    """A bounded memory of decoded entries by position, shared by the feeds."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[int, LogEntry] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, pos: int) -> LogEntry | None:
+        """Return the entry at a position, if it is still remembered."""
+        return self._entries.get(pos)
+
+    def put(self, pos: int, entry: LogEntry) -> None:
+        """Remember an entry, forgetting the oldest."""
+        with self._lock:
+            self._entries[pos] = entry
+            while len(self._entries) > _KEPT:
+                self._entries.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Consecutive entries of the log, and the position after which to go on."""
+
+    entries: list[LogEntry]
+    position: int
+
+
+class Feed:
+    """One projector's view of the log; used by one thread."""
+
+    def __init__(self, journal: Journal, decoded: DecodedEntries) -> None:
+        self._journal = journal
+        self._decoded = decoded
+        self._reader: JournalReader | None = None
+
+    def open(self) -> None:
+        """Open the reader."""
+        self._reader = self._journal.reader()
+
+    def close(self) -> None:
+        """Close the reader."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def next(self, after: int, timeout: float, *, limit: int = 256) -> Chunk | None:
+        """Return the entries after a position, waiting up to ``timeout`` s for the first."""
+        if self._reader is None or not self._journal.wait(after, timeout):
+            return None
+        entries: list[LogEntry] = []
+        position = after
+        for raw in self._reader.read(after, limit=limit, max_bytes=4 << 20):
+            entry = self._decoded.get(raw.pos)
+            if entry is None:
+                entry = decode_entry(raw.lane, raw.pos, raw.seq, raw.at, raw.body)
+                self._decoded.put(raw.pos, entry)
+            entries.append(entry)
+            position = raw.pos
+        return Chunk(entries, position) if entries else None
+
+    def passed(self, name: str, position: int) -> Future[None]:
+        """Tell the journal that a projector needs nothing up to a position any more."""
+        return self._journal.advance(name, position)

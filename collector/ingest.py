@@ -1,0 +1,279 @@
+"""Ingest: what arrives is journalled, then the receipt says so (ADR 0001).
+
+One thread decides; the link's callbacks and the journal's futures only post to its inbox.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import structlog
+
+from collector.edges import EdgeRegister
+from collector.streams import Stream, StreamKey, Verdict, parse_lane
+from core.contracts import topics
+from core.contracts.batch import (
+    MAX_MEDIA_BYTES,
+    MAX_RAW_BYTES,
+    EdgeStatus,
+    MediaHeader,
+    Receipt,
+    decode_envelope,
+    decode_media_header,
+    decode_struct,
+    digest,
+)
+from core.contracts.codec import encode
+from core.contracts.errors import ContractError
+from core.contracts.events import ID_PATTERN, Lane
+from core.contracts.log import UNREADABLE, Unreadable, encode_media, plain_lane
+from core.contracts.topics import Address
+from core.runtime.clock import Clock
+from core.runtime.link import Message
+from core.storage.journal import Append, Journal, Placed
+
+log = structlog.get_logger(__name__)
+
+_AT_ONCE = 512
+_ID = re.compile(ID_PATTERN)
+
+
+@dataclass(frozen=True, slots=True)
+class _Received:
+    family: str
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """The journal has answered: ``error`` None means that the batch is durable."""
+
+    key: StreamKey
+    seq: int
+    error: BaseException | None
+
+
+_Away = str
+_EdgeEpoch = tuple[str, str, str]
+PublishReceipt = Callable[[str, str, Receipt], None]
+
+
+class Ingest:
+    """Takes messages from the link, journals them, and answers with receipts."""
+
+    def __init__(self, journal: Journal, clock: Clock, publish: PublishReceipt) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._publish = publish
+        self._inbox: queue.SimpleQueue[_Received | _Settled | _Away | None] = queue.SimpleQueue()
+        self._streams: dict[_EdgeEpoch, dict[Lane, Stream]] = {}
+        self._edges = EdgeRegister(journal, clock)
+        self._dirty: dict[tuple[str, str], str] = {}
+        self._thread: threading.Thread | None = None
+        self.counts: Counter[str] = Counter()
+
+    def start(self) -> None:
+        """Read the receipts from the journal and start deciding."""
+        for name, last in self._journal.last_seqs().items():
+            if (key := parse_lane(name)) is not None:
+                self._streams_of(key)[key.lane] = Stream(last, last)
+        self._edges.restore()
+        self._edges.all_away("collector started")
+        self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Decide on what has arrived, then stop."""
+        if self._thread is not None:
+            self._inbox.put(None)
+            self._thread.join(5.0)
+            self._thread = None
+
+    # -- posts: called by the link's thread -----------------------------------------------
+
+    def on_batch(self, message: Message) -> None:
+        """Take a message from an edge's batch topic."""
+        self._inbox.put(_Received("batch", message))
+
+    def on_status(self, message: Message) -> None:
+        """Take an edge's birth, farewell or last will."""
+        self._inbox.put(_Received("status", message))
+
+    def on_plain(self, message: Message) -> None:
+        """Take a plain event; it is acknowledged to the broker after the commit."""
+        self._inbox.put(_Received("plain", message))
+
+    def on_link_down(self) -> None:
+        """Take that no edge can be heard any more."""
+        self._inbox.put("the broker cannot be reached")
+
+    # -- the deciding thread --------------------------------------------------------------
+
+    def _run(self) -> None:
+        while (item := self._inbox.get()) is not None:
+            self._handle(item)
+            for _ in range(_AT_ONCE):
+                try:
+                    item = self._inbox.get_nowait()
+                except queue.Empty:
+                    break
+                if item is None:
+                    self._send_receipts()
+                    return
+                self._handle(item)
+            self._send_receipts()
+
+    def _handle(self, item: _Received | _Settled | _Away) -> None:
+        try:
+            if isinstance(item, _Settled):
+                self._settle(item)
+            elif isinstance(item, _Received):
+                self._receive(item)
+            else:
+                self._edges.all_away(item)
+        except Exception:
+            # One message must never end the ingest; it stays unreceipted and comes again.
+            self.counts["failed"] += 1
+            log.exception("ingest failed on an item")
+
+    def _receive(self, item: _Received) -> None:
+        message = item.message
+        self.counts[item.family] += 1
+        try:
+            address = _address(message.topic)
+            if item.family == "status":
+                self._status(address, message)
+            elif item.family == "plain":
+                self._plain(address, message)
+            elif message.properties:
+                self._media(address, message)
+            else:
+                self._batch(address, message)
+        except ContractError as refused:
+            self._refuse(message, refused)
+
+    def _batch(self, address: Address, message: Message) -> None:
+        head = decode_envelope(message.payload)
+        if head.edge != address.sender:
+            raise ContractError(f"the topic is {address.sender}'s", field="edge")
+        key = StreamKey(address.site, head.edge, head.epoch, head.lane)
+        self._take(key, head.seq, head.oldest, message.payload, digest(message.payload))
+
+    def _media(self, address: Address, message: Message) -> None:
+        header: MediaHeader = decode_media_header(message.properties)
+        if header.edge != address.sender:
+            raise ContractError(f"the topic is {address.sender}'s", field="edge")
+        jpeg = message.payload
+        if len(jpeg) > MAX_MEDIA_BYTES or not jpeg.startswith(b"\xff\xd8"):
+            raise ContractError(f"a snapshot is a JPEG of at most {MAX_MEDIA_BYTES} bytes")
+        key = StreamKey(address.site, header.edge, header.epoch, Lane.MEDIA)
+        mark = hashlib.blake2b(jpeg, digest_size=16).digest()
+        self._take(key, header.seq, header.oldest, encode_media(header, jpeg), mark)
+
+    def _take(self, key: StreamKey, seq: int, oldest: int, body: bytes, mark: bytes) -> None:
+        stream = self._stream(key)
+        decision = stream.decide(seq, oldest)
+        self.counts[decision.verdict] += 1
+        self._dirty[key.site, key.edge] = key.epoch
+        if decision.verdict is Verdict.DUPLICATE:
+            self._compare(key, seq, mark)
+            return
+        if decision.verdict is Verdict.GAP:
+            return
+        if decision.hole is not None:
+            self._edges.note_hole(key, *decision.hole)
+            self.counts["holes"] += 1
+        append = Append(
+            key.journal_lane,
+            body,
+            self._clock.now_ms(),
+            seq=seq,
+            after=stream.accepted,
+            digest=mark,
+        )
+        stream.accept(seq)
+        self._journal.append(append).add_done_callback(
+            lambda future: self._inbox.put(_Settled(key, seq, future.exception()))
+        )
+
+    def _streams_of(self, key: StreamKey) -> dict[Lane, Stream]:
+        return self._streams.setdefault((key.site, key.edge, key.epoch), {})
+
+    def _stream(self, key: StreamKey) -> Stream:
+        return self._streams_of(key).setdefault(key.lane, Stream())
+
+    def _compare(self, key: StreamKey, seq: int, mark: bytes) -> None:
+        if seq > self._stream(key).committed:
+            return  # still on its way to the disk
+        kept = self._journal.digest(key.journal_lane, seq)
+        if kept is not None and kept != mark:
+            self.counts["identity_clash"] += 1
+            self._edges.note_clash(key, seq)
+
+    def _settle(self, item: _Settled) -> None:
+        stream = self._stream(item.key)
+        if item.error is None:
+            stream.commit(item.seq)
+            self._dirty[item.key.site, item.key.edge] = item.key.epoch
+            return
+        if stream.accepted > stream.committed:
+            log.error("not journalled", lane=item.key.journal_lane, why=str(item.error))
+        self.counts["not_journalled"] += 1
+        stream.fail()
+
+    def _status(self, address: Address, message: Message) -> None:
+        if not message.payload:
+            return  # a retained status was deleted
+        status = decode_struct(message.payload, EdgeStatus)
+        if status.edge != address.sender:
+            raise ContractError(f"the topic is {address.sender}'s", field="edge")
+        lanes = self._streams.get((address.site, status.edge, status.epoch), {})
+        accepted = {lane: stream.accepted for lane, stream in lanes.items()}
+        known = {k[2] for k in self._streams if k[:2] == (address.site, status.edge)}
+        self._edges.take(address.site, status, message, accepted, known)
+        if status.online:
+            self._dirty[address.site, status.edge] = status.epoch
+
+    def _plain(self, address: Address, message: Message) -> None:
+        if len(message.payload) > MAX_RAW_BYTES:
+            raise ContractError(f"longer than {MAX_RAW_BYTES} bytes")
+        lane = plain_lane(address.site, address.sender)
+        future = self._journal.append(Append(lane, message.payload, self._clock.now_ms()))
+        future.add_done_callback(lambda done: self._acknowledge(message, done))
+
+    def _acknowledge(self, message: Message, done: Future[list[Placed]]) -> None:
+        if done.exception() is None:
+            message.ack()
+        else:
+            self.counts["not_journalled"] += 1
+
+    def _refuse(self, message: Message, why: ContractError) -> None:
+        """Keep what cannot be read for the dead letters, and take it from the broker."""
+        self.counts["unreadable"] += 1
+        raw = message.payload[:MAX_RAW_BYTES]
+        body = encode(Unreadable(message.topic[:256], str(why), raw, why.field))
+        append = Append(UNREADABLE, body, self._clock.now_ms())
+        self._journal.append(append).add_done_callback(
+            lambda done: self._acknowledge(message, done)
+        )
+
+    def _send_receipts(self) -> None:
+        dirty, self._dirty = self._dirty, {}
+        for (site, edge), epoch in dirty.items():
+            lanes = self._streams.get((site, edge, epoch), {})
+            committed = {str(lane): stream.committed for lane, stream in lanes.items()}
+            self._publish(site, edge, Receipt(edge, epoch, committed))
+
+
+def _address(topic: str) -> Address:
+    address = topics.address(topic)
+    if address is None or not all(map(_ID.match, (address.site, address.sender))):
+        raise ContractError("the topic is not estate/v1/{site}/{sender}/…", field="topic")
+    return address

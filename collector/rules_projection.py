@@ -1,0 +1,147 @@
+"""The rules projection: the engine's fold over the log, and what it says, in the records."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+from sqlalchemy.orm import Session
+
+from collector.feed import Chunk
+from core.contracts.log import BatchEntry, LogEntry, rejects_of
+from core.contracts.outputs import Output
+from core.runtime.clock import Clock
+from core.storage.records import Records, projection, refusals
+from rules.engine import Engine
+
+log = structlog.get_logger(__name__)
+
+#: The engine's state is kept this often (real seconds); a restart replays what came after.
+_SNAPSHOT_S = 20.0
+
+
+class RulesProjection:
+    """Folds the log with the rule engine; outputs, dead letters and cursor go in together.
+
+    Cursors are named after the log's identity, so that a new journal starts from its beginning.
+    """
+
+    name = "rules"
+
+    def __init__(self, records: Records, clock: Clock, log_id: str) -> None:
+        self._records = records
+        self._clock = clock
+        self._cursor = f"rules/{log_id}"
+        self._snapshot_cursor = f"rules-snapshot/{log_id}"
+        self._engine = Engine()
+        self._applied = 0
+        self._kept = 0
+        self._kept_at = 0.0
+        self._folded = 0
+        self._pending: tuple[list[Output], list[refusals.DeadLetter]] = ([], [])
+        self.outputs = 0
+        self.dead_letters = 0
+        self.busy_s = 0.0
+        """Seconds spent in the engine."""
+
+    def open(self) -> int:
+        """Load the engine's last state; return the position to fold on from."""
+        with self._records.reading() as session:
+            self._applied, _ = projection.cursor(session, self._cursor)
+            self._kept, snapshot = projection.cursor(session, self._snapshot_cursor)
+        self._engine = Engine()
+        if snapshot is not None:
+            try:
+                self._engine = Engine.load(snapshot)
+            except ValueError as error:
+                # A state of another program version: the log rebuilds it, as far as it reaches.
+                log.warning("engine state not readable, folding the log anew", why=str(error))
+                self._kept = 0
+        self._kept_at = time.monotonic()
+        self._folded = self._kept
+        return self._kept
+
+    def apply(self, chunk: Chunk) -> None:
+        """Fold a chunk and store what comes of it.
+
+        Up to the cursor the outputs are stored already: there the fold only rebuilds its state.
+        """
+        if chunk.position > self._folded:
+            self._fold(chunk)  # once only, however often the records have to be tried
+        self._store(chunk.position)
+
+    def _fold(self, chunk: Chunk) -> None:
+        began = time.perf_counter()
+        outputs: list[Output] = []
+        letters: list[refusals.DeadLetter] = []
+        for entry in chunk.entries:
+            made = self._engine.apply(entry)
+            if entry.pos > self._applied:
+                outputs += made
+                letters += letters_of(entry)
+        self._pending = (outputs, letters)
+        self._folded = chunk.position
+        self.busy_s += time.perf_counter() - began
+
+    def _store(self, position: int) -> None:
+        outputs, letters = self._pending
+        keep = time.monotonic() - self._kept_at > _SNAPSHOT_S
+        if not outputs and not letters and not keep:
+            return
+        with self._records.session() as session:
+            self._write(session, outputs, letters, position, keep=keep)
+        self._applied = max(self._applied, position)
+        self.outputs += len(outputs)
+        self.dead_letters += len(letters)
+        if keep:
+            self._kept, self._kept_at = position, time.monotonic()
+
+    def _write(
+        self,
+        session: Session,
+        outputs: list[Output],
+        letters: list[refusals.DeadLetter],
+        position: int,
+        *,
+        keep: bool,
+    ) -> None:
+        now = self._clock.now_ms()
+        projection.apply(session, outputs, now)
+        refusals.add_dead_letters(session, letters, now)
+        if position > self._applied:
+            projection.save_cursor(session, self._cursor, position, None)
+        if keep:
+            projection.save_cursor(session, self._snapshot_cursor, position, self._engine.dump())
+
+    def needed_after(self) -> int:
+        """Return the position of the engine's last kept state."""
+        return self._kept
+
+    def close(self) -> None:
+        """Nothing to release: the records belong to the collector."""
+
+
+def letters_of(entry: LogEntry) -> list[refusals.DeadLetter]:
+    """Return the dead letters that an entry of the log holds."""
+    rejects = rejects_of(entry)
+    if not rejects:
+        return []
+    if isinstance(entry, BatchEntry):
+        batch = entry.batch
+        site: str | None = entry.site
+        source = f"batch/{entry.site}/{batch.edge}/{batch.lane}/{batch.seq}"
+    else:
+        site, source = None, entry.message.topic  # type: ignore[union-attr]  # see rejects_of
+    return [
+        refusals.DeadLetter(
+            pos=entry.pos,
+            index=reject.index,
+            at=entry.at,
+            source=source,
+            reason=reject.reason,
+            field=reject.field,
+            raw=reject.raw,
+            site=site,
+        )
+        for reject in rejects
+    ]

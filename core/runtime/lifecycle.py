@@ -1,0 +1,79 @@
+"""Running a part: start, wait for a signal, stop in time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+#: Set for children of the supervisor: they end when its end of their standard input closes.
+SUPERVISED = "ESTATE_SUPERVISED"
+_STOP_S = 4.0
+
+
+class App(Protocol):
+    """A part's composition root."""
+
+    async def start(self) -> None:
+        """Open and start everything; undo it all on an error."""
+        ...
+
+    async def stop(self) -> None:
+        """Stop in reverse order; safe to call twice."""
+        ...
+
+
+def run(app: App, *, ready: Callable[[], None] | None = None) -> None:
+    """Run an app until SIGINT, SIGTERM or the supervisor's end; call ``ready`` once it runs."""
+    asyncio.run(_run(app, ready))
+
+
+async def _run(app: App, ready: Callable[[], None] | None) -> None:
+    done = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, done.set)
+    watch_parent(lambda: _set_from_thread(loop, done))
+    starting = asyncio.create_task(app.start())
+    stopped = asyncio.create_task(done.wait())
+    await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    try:
+        if starting.done():
+            starting.result()
+            if ready is not None:
+                ready()
+            await stopped
+        else:
+            starting.cancel()
+    finally:
+        try:
+            async with asyncio.timeout(_STOP_S):
+                await app.stop()
+        except TimeoutError:
+            log.warning("not stopped in time; what was promised is on the disk")
+            os._exit(1)
+
+
+def watch_parent(gone: Callable[[], None]) -> None:
+    """Call ``gone`` when the supervisor that started this process has ended."""
+    if os.environ.get(SUPERVISED) != "1":
+        return
+
+    def watch() -> None:
+        while sys.stdin.buffer.read(4096):
+            continue
+        gone()
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def _set_from_thread(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
+    loop.call_soon_threadsafe(event.set)

@@ -1,0 +1,1 @@
+"""The ``estate`` command and the all-in-one node: the only place that builds everything."""

@@ -1,0 +1,298 @@
+"""The ``estate`` command."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from functools import wraps
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from core.contracts.errors import EstateError
+from core.runtime import logs, settings
+from core.runtime.clock import ScaledClock
+from core.runtime.lifecycle import App, run, watch_parent
+from core.runtime.settings import Settings
+
+app = typer.Typer(
+    name="estate",
+    help="IoT edge and monitoring for streets, communities and the sites in them.\n\n"
+    "`estate run` starts everything on this machine; the other commands start or check one part.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+rules_app = typer.Typer(help="Check rule files.", no_args_is_help=True)
+app.add_typer(rules_app, name="rules")
+
+F = TypeVar("F", bound=Callable[..., Any])
+SettingsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--settings", "-s", envvar="ESTATE_SETTINGS", help="The settings file (YAML).",
+        show_default=False,
+    ),
+]  # fmt: skip
+
+
+def _plainly(command: F) -> F:
+    """Print an expected error as one clear message and exit with code 2."""
+
+    @wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except EstateError as error:
+            typer.secho(f"estate: {error}", err=True, fg="red")
+            raise typer.Exit(2) from None
+
+    return guarded  # type: ignore[return-value]  # the signature is the command's own
+
+
+def _prepare(file: Path | None, process: str) -> tuple[Settings, ScaledClock]:
+    loaded = settings.load(file)
+    logs.configure(loaded.log, process)
+    return loaded, ScaledClock.from_environment()
+
+
+def _serve(part: App, *lines: str) -> None:
+    def ready() -> None:
+        for line in lines:
+            typer.echo(line)
+
+    run(part, ready=ready)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"smart-estate {version('smart-estate')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command("run")
+@_plainly
+def run_all(
+    settings_file: SettingsFile = None,
+    data: Annotated[Path | None, typer.Option(help="The data folder.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address of the console.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the console (0: any).")] = None,
+    speed: Annotated[float, typer.Option(help="How fast the run's clock goes.")] = 1.0,
+    scenario: Annotated[str | None, typer.Option(help="What the simulators play.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Makes a simulated run repeatable.")] = None,
+    simulate: Annotated[
+        bool | None, typer.Option(help="Start the simulated community.", show_default=False)
+    ] = None,
+) -> None:
+    """Start the whole system: broker, collector, worker, API, edges and simulators."""
+    from estate.node import Node
+
+    loaded = settings.load(settings_file)
+    loaded = _with(loaded, data=data)
+    loaded = _with(loaded, api=_with(loaded.api, host=host, port=port))
+    chosen = _with(loaded.run, scenario=scenario, seed=seed, simulate=simulate)
+    loaded = _with(loaded, run=chosen)
+    logs.configure(loaded.log, "supervisor")
+    node = Node(
+        loaded,
+        ScaledClock.starting_now(speed) if speed != 1.0 else ScaledClock.from_environment(),
+        typer.echo,
+        settings_file=settings_file,
+    )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: node.request_stop())
+    try:
+        node.start()
+        node.await_page()
+        _tell_what_runs(node, loaded)
+        node.watch()
+    finally:
+        typer.echo("Stopping …")
+        node.stop()
+        typer.echo("Stopped.")
+
+
+def _with(model: Any, **changes: Any) -> Any:
+    """Return a copy of settings with those changes that are not None, checked."""
+    given = {name: value for name, value in changes.items() if value is not None}
+    return type(model).model_validate({**dict(model), **given}) if given else model
+
+
+def _tell_what_runs(node: Any, loaded: Settings) -> None:
+    broker = loaded.broker
+    series = loaded.series
+    lines = [
+        ("Console", node.url),
+        ("Sign in", f"{node.sign_in_link()}  (once, within 10 minutes, from this machine)"),
+        ("MQTT", f"{broker.host}:{node.broker_port}" + (" (embedded)" if broker.embedded else "")),
+        ("Series", series.influxdb.url if series.kind == "influxdb" else "embedded"),
+        ("Records", "SQLite" if loaded.records.url is None else "as set"),
+        ("Data", str(loaded.data.resolve())),
+    ]
+    typer.echo("")
+    for name, text in lines:
+        typer.echo(f"  {name:<9}{text}")
+    typer.echo("\n  Ctrl-C stops everything.\n")
+    sys.stdout.flush()
+
+
+@app.command(hidden=True)
+@_plainly
+def broker(settings_file: SettingsFile = None) -> None:
+    """Serve the embedded broker on loopback."""
+    import os
+
+    from core.runtime import broker as embedded
+
+    loaded = settings.load(settings_file)
+    watch_parent(lambda: os._exit(0))
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    config = embedded.write_config(loaded.data / "broker.toml", loaded.broker.port)
+    embedded.serve(config)
+
+
+@app.command()
+@_plainly
+def collector(
+    settings_file: SettingsFile = None,
+    topology: Annotated[Path | None, typer.Option(help="The topology file.")] = None,
+) -> None:
+    """Start the collector: ingest, receipts, series and rules."""
+    from collector.app import CollectorApp
+    from estate.activation import read_activation
+
+    loaded, clock = _prepare(settings_file, "collector")
+    activation = read_activation(loaded, topology)
+    _serve(CollectorApp(loaded, clock, activation=activation), "The collector runs.")
+
+
+@app.command()
+@_plainly
+def worker(settings_file: SettingsFile = None) -> None:
+    """Start the worker: retention and whatever else runs by the clock."""
+    from worker.app import WorkerApp
+
+    loaded, clock = _prepare(settings_file, "worker")
+    _serve(WorkerApp(loaded, clock), "The worker runs.")
+
+
+@app.command()
+@_plainly
+def api(settings_file: SettingsFile = None) -> None:
+    """Start the API and the console."""
+    from dashboard_api.app import ApiApp
+
+    loaded, clock = _prepare(settings_file, "api")
+    _serve(ApiApp(loaded, clock), f"The console listens on {loaded.api.host}:{loaded.api.port}.")
+
+
+@app.command()
+@_plainly
+def edge(
+    file: Annotated[Path, typer.Argument(help="The edge's configuration (YAML).")],
+    settings_file: SettingsFile = None,
+) -> None:
+    """Start one edge agent."""
+    from edge.app import EdgeApp
+
+    loaded, clock = _prepare(settings_file, f"edge-{file.stem}")
+    part = EdgeApp(loaded, clock, file)
+    _serve(part, f"The edge {part.edge} runs.")
+
+
+@app.command()
+@_plainly
+def simulate(
+    scenario: Annotated[
+        str | None, typer.Argument(help="A scenario's name or file.", show_default=False)
+    ] = None,
+    settings_file: SettingsFile = None,
+    seed: Annotated[int | None, typer.Option(help="Makes a run repeatable.")] = None,
+) -> None:
+    """Start the simulated community: its devices, its network and a scenario."""
+    from simulators.app import SimulatorsApp
+
+    loaded, clock = _prepare(settings_file, "simulators")
+    chosen = _with(loaded.run, scenario=scenario, seed=seed)
+    part = SimulatorsApp(
+        clock,
+        loaded.data / "simulation",
+        scenario=chosen.scenario,
+        seed=chosen.seed,
+        broker_host=loaded.broker.host,
+        broker_port=loaded.broker.port,
+    )
+    _serve(part, f"The simulated community runs; its files are in {loaded.data / 'simulation'}.")
+
+
+@app.command("sign-in-link")
+@_plainly
+def sign_in_link(settings_file: SettingsFile = None) -> None:
+    """Print a one-time link that signs the administrator in, from this machine only."""
+    from core.storage.records import Records
+    from dashboard_api.auth.service import issue_sign_in_link
+
+    loaded = settings.load(settings_file)
+    records = Records(loaded.records_url)
+    records.open()
+    try:
+        token = issue_sign_in_link(records)
+    finally:
+        records.close()
+    scheme = "https" if loaded.api.tls_cert is not None else "http"
+    typer.echo(f"{scheme}://127.0.0.1:{loaded.api.port}/sign-in?token={token}")
+
+
+@app.command()
+@_plainly
+def doctor(settings_file: SettingsFile = None) -> None:
+    """Look at every part and say what is broken, and what to do about it."""
+    from estate.doctor import examine
+
+    findings = examine(settings.load(settings_file))
+    for finding in findings:
+        mark, colour = ("ok ", "green") if finding.ok else ("BAD", "red")
+        typer.secho(f"{mark}  {finding.part}: {finding.text}", fg=colour)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@rules_app.command("check")
+@_plainly
+def rules_check(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Rule files; none: the built-in rules.", show_default=False),
+    ] = None,
+) -> None:
+    """Check rule files: every problem with its file, line and column."""
+    from rules.builtin import builtin
+    from rules.language import check, load
+
+    texts = {str(path): _text(path) for path in files} if files else dict(builtin())
+    problems = [problem for name, text in texts.items() for problem in check(text, name)]
+    for problem in problems:
+        typer.echo(str(problem))
+    if problems:
+        raise typer.Exit(1)
+    typer.echo(f"{len(load(texts).rules)} rules in {len(texts)} files are in order.")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise EstateError(f"{path}: {error}") from None

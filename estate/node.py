@@ -1,0 +1,223 @@
+"""The all-in-one node: every part as a supervised process over one data folder."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import structlog
+
+from core.contracts.errors import EstateError, JournalError, RetryableError, SettingsError
+from core.runtime.broker import free_port
+from core.runtime.clock import VARIABLE, ScaledClock
+from core.runtime.settings import Settings
+from core.storage.journal.schema import FileLock
+from core.storage.records import Records, processes
+from dashboard_api.auth.service import issue_sign_in_link
+from estate.supervisor import ProcessSpec, ProcessState, Supervisor
+
+log = structlog.get_logger(__name__)
+
+Say = Callable[[str], None]
+_STARTED_S = 60.0
+
+
+class Node:
+    """Broker, API, simulators, collector, edges and worker, supervised together."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: ScaledClock,
+        say: Say,
+        *,
+        settings_file: Path | None = None,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._say = say
+        self._settings_file = settings_file
+        self._lock = FileLock(settings.data / "estate")
+        self._records = Records(settings.records_url)
+        self._untold: list[ProcessState] = []
+        self.supervisor = Supervisor(settings.data / "logs", self._tell)
+        self.broker_port = settings.broker.port
+        self.api_port = settings.api.port
+
+    @property
+    def url(self) -> str:
+        """Return the console's address as seen from this machine."""
+        api = self._settings.api
+        scheme = "https" if api.tls_cert is not None else "http"
+        host = "127.0.0.1" if api.host in ("0.0.0.0", "::", "") else api.host  # noqa: S104
+        return f"{scheme}://{host}:{self.api_port}"
+
+    def start(self) -> None:
+        """Start everything; raise :class:`SettingsError` when a port or the folder is taken."""
+        settings = self._settings
+        settings.data.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire()
+        except JournalError:
+            raise SettingsError(
+                f"{settings.data}: another `estate run` uses this data folder; "
+                "stop it, or name another with --data"
+            ) from None
+        self._choose_ports()
+        self._records.open()
+        self._forget_processes()
+        self._variables = self._shared_variables()
+        if settings.broker.embedded:
+            self._start_part("broker", "broker", quiet=True)
+            self._await_port("broker", self.broker_port)
+        self._start_part("api", "api")
+        topology, edges = self._site()
+        self._start_part("collector", "collector", *(["--topology", str(topology)]))
+        for name, file, port in edges:
+            self._start_part(f"edge {name}", "edge", str(file), ESTATE_BROKER__PORT=str(port))
+        self._start_part("worker", "worker")
+
+    def await_page(self, timeout_s: float = _STARTED_S) -> None:
+        """Wait until the console answers; raise :class:`EstateError` when it does not."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            self.supervisor.check()
+            try:
+                httpx.get(f"{self.url}/api/v1/health", timeout=2.0, verify=False)  # noqa: S501
+            except httpx.HTTPError:
+                time.sleep(0.05)
+            else:
+                return
+        raise EstateError(f"the console does not answer on {self.url}; see {self._log('api')}")
+
+    def sign_in_link(self) -> str:
+        """Return a one-time link that signs the administrator in, from this machine only."""
+        return f"{self.url}/sign-in?token={issue_sign_in_link(self._records)}"
+
+    def watch(self) -> None:
+        """Keep everything running until ``request_stop``."""
+        self.supervisor.watch()
+
+    def request_stop(self) -> None:
+        """End ``watch``."""
+        self.supervisor.request_stop()
+
+    def stop(self) -> None:
+        """Stop everything within five seconds."""
+        self.supervisor.stop()
+        self._records.close()
+        self._lock.release()
+
+    # -- parts ----------------------------------------------------------------------------
+
+    def _choose_ports(self) -> None:
+        settings = self._settings
+        if settings.broker.embedded and (self.broker_port == 0 or _taken(self.broker_port)):
+            wanted, self.broker_port = self.broker_port, free_port()
+            if wanted:
+                self._say(f"Port {wanted} is taken: the broker listens on {self.broker_port}.")
+        if self.api_port == 0:
+            self.api_port = free_port()
+        elif _taken(self.api_port):
+            raise SettingsError(
+                f"api.port: {self.api_port} is taken by another program; "
+                "stop it, or choose another with --port"
+            )
+
+    def _shared_variables(self) -> dict[str, str]:
+        settings = self._settings
+        return {
+            VARIABLE: self._clock.to_environment(),
+            "ESTATE_DATA": str(settings.data.resolve()),
+            "ESTATE_BROKER__PORT": str(self.broker_port),
+            "ESTATE_API__PORT": str(self.api_port),
+            "ESTATE_API__HOST": settings.api.host,
+            "ESTATE_RUN__SCENARIO": settings.run.scenario,
+            "ESTATE_RUN__SEED": str(settings.run.seed),
+        }
+
+    def _start_part(self, name: str, *arguments: str, quiet: bool = False, **more: str) -> None:
+        options = ["--settings", str(self._settings_file)] if self._settings_file else []
+        variables = {**self._variables, **more}
+        self.supervisor.start(ProcessSpec(name, (*arguments, *options), variables, quiet))
+
+    def _site(self) -> tuple[Path, list[tuple[str, Path, int]]]:
+        """Return the topology file and the edges (name, file, broker port) to start."""
+        settings = self._settings
+        if settings.edges or not settings.run.simulate:
+            if settings.topology is None:
+                raise SettingsError("topology: name the topology file of your site")
+            return settings.topology, [(p.stem, p, self.broker_port) for p in settings.edges]
+        folder = settings.data / "simulation"
+        described = folder / "simulation.json"
+        described.unlink(missing_ok=True)
+        self._start_part("simulators", "simulate")
+        simulation = self._await_file("simulators", described)
+        edges = [
+            (name, folder / edge["file"], int(edge["broker_port"]))
+            for name, edge in simulation["edges"].items()
+        ]
+        return folder / simulation["topology"], edges
+
+    def _await_file(self, name: str, path: Path) -> dict[str, Any]:
+        deadline = time.monotonic() + _STARTED_S
+        while time.monotonic() < deadline:
+            self.supervisor.check()
+            if path.exists():
+                found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+                return found
+            time.sleep(0.02)
+        raise EstateError(f"the {name} did not start; see {self._log(name)}")
+
+    def _await_port(self, name: str, port: int) -> None:
+        deadline = time.monotonic() + _STARTED_S
+        while time.monotonic() < deadline:
+            self.supervisor.check()
+            if _taken(port):
+                return
+            time.sleep(0.02)
+        raise EstateError(f"the {name} did not start; see {self._log(name)}")
+
+    def _log(self, name: str) -> Path:
+        return self._settings.data / "logs" / f"{name}.log"
+
+    # -- what the console is told about processes -----------------------------------------
+
+    def _forget_processes(self) -> None:
+        with self._records.session() as session:
+            processes.forget_processes(session, set())
+
+    def _tell(self, state: ProcessState) -> None:
+        if state.restarts or state.state == "down":
+            self._say(f"{state.name}: {state.state} {state.message}".rstrip())
+        self._untold.append(state)
+        now = self._clock.now_ms()
+        try:
+            with self._records.session() as session:
+                for item in self._untold:
+                    processes.set_process(
+                        session,
+                        item.name,
+                        item.state,
+                        pid=item.pid,
+                        restarts=item.restarts,
+                        since=now,
+                        message=item.message,
+                    )
+        except RetryableError as error:
+            log.warning("the records do not take process states now", why=str(error))
+        else:
+            self._untold.clear()
+
+
+def _taken(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=0.2):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,180 @@
+"""Supervised processes: started in order, restarted when they die, stopped together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import structlog
+
+from core.runtime.lifecycle import SUPERVISED
+
+log = structlog.get_logger(__name__)
+
+_BACKOFF_S = (0.5, 15.0)
+#: A process that has run for so long starts with a fresh back-off when it dies.
+_STEADY_S = 30.0
+_STOP_S = 4.5
+_LOG_BYTES = 10 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """One process: ``arguments`` of the ``estate`` command, and variables beside our own."""
+
+    name: str
+    arguments: tuple[str, ...]
+    variables: Mapping[str, str] = field(default_factory=dict)
+    quiet: bool = False
+    """Its output is not worth a log file."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessState:
+    """What is told about a process whenever it changes."""
+
+    name: str
+    state: str
+    pid: int | None
+    restarts: int
+    message: str
+
+
+Tell = Callable[[ProcessState], None]
+
+
+class _Child:
+    def __init__(self, spec: ProcessSpec) -> None:
+        self.spec = spec
+        self.process: subprocess.Popen[bytes] | None = None
+        self.restarts = 0
+        self.started = 0.0
+        self.wait_s = _BACKOFF_S[0]
+        self.due: float | None = None
+
+
+class Supervisor:
+    """Keeps a set of processes running; used from one thread, stopped from any."""
+
+    def __init__(self, logs: Path, tell: Tell) -> None:
+        self._logs = logs
+        self._tell = tell
+        self._children: list[_Child] = []
+        self._stopping = threading.Event()
+
+    def start(self, spec: ProcessSpec) -> None:
+        """Start a process and keep it running from now on."""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        child = _Child(spec)
+        self._children.append(child)
+        self._spawn(child)
+
+    def pid(self, name: str) -> int | None:
+        """Return the process id of a child, or None while it is down."""
+        for child in self._children:
+            if child.spec.name == name and child.process is not None:
+                return child.process.pid
+        return None
+
+    def watch(self) -> None:
+        """Restart what dies, until ``request_stop``."""
+        while not self._stopping.wait(0.1):
+            self.check()
+
+    def check(self) -> None:
+        """Look once at every child."""
+        for child in self._children:
+            self._check(child)
+
+    def request_stop(self) -> None:
+        """End ``watch``."""
+        self._stopping.set()
+
+    def stop(self) -> None:
+        """Stop all processes, the last started first, within five seconds."""
+        self._stopping.set()
+        alive = [c for c in reversed(self._children) if c.process and c.process.poll() is None]
+        for child in alive:
+            _signal(child.process, signal.SIGTERM)
+        deadline = time.monotonic() + _STOP_S
+        for child in alive:
+            process = child.process
+            if process is None:
+                continue
+            try:
+                process.wait(max(deadline - time.monotonic(), 0.01))
+            except subprocess.TimeoutExpired:
+                log.warning("killed: it did not stop in time", process=child.spec.name)
+                _signal(process, signal.SIGKILL)
+                process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
+            self._say(child, "stopped", "")
+        self._children.clear()
+
+    def _check(self, child: _Child) -> None:
+        if child.process is not None:
+            code = child.process.poll()
+            if code is None:
+                return
+            if time.monotonic() - child.started > _STEADY_S:
+                child.wait_s = _BACKOFF_S[0]
+            child.due = time.monotonic() + child.wait_s
+            child.wait_s = min(child.wait_s * 2, _BACKOFF_S[1])
+            child.process = None
+            self._say(child, "down", _why(code))
+            log.error("process died", process=child.spec.name, why=_why(code))
+        elif child.due is not None and time.monotonic() >= child.due:
+            child.due = None
+            child.restarts += 1
+            self._spawn(child)
+
+    def _spawn(self, child: _Child) -> None:
+        spec = child.spec
+        variables = {**os.environ, **spec.variables, SUPERVISED: "1", "PYTHONUNBUFFERED": "1"}
+        with self._output(spec) as output:
+            child.process = subprocess.Popen(  # noqa: S603  (our own command)
+                [sys.executable, "-m", "estate", *spec.arguments],
+                stdin=subprocess.PIPE,  # the child ends when this end closes
+                stdout=output,
+                stderr=output,
+                env=variables,
+                start_new_session=True,  # Ctrl-C reaches the supervisor only
+            )
+        child.started = time.monotonic()
+        again = f"restarted {child.restarts} times" if child.restarts else ""
+        self._say(child, "running", again)
+
+    def _output(self, spec: ProcessSpec) -> IO[bytes]:
+        if spec.quiet:
+            return Path(os.devnull).open("wb")
+        path = self._logs / f"{spec.name}.log"
+        if path.exists() and path.stat().st_size > _LOG_BYTES:
+            path.replace(path.with_suffix(".log.1"))
+        return path.open("ab")
+
+    def _say(self, child: _Child, state: str, message: str) -> None:
+        pid = child.process.pid if child.process is not None and state == "running" else None
+        self._tell(ProcessState(child.spec.name, state, pid, child.restarts, message))
+
+
+def _why(code: int) -> str:
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    return f"ended with code {code}"
+
+
+def _signal(process: subprocess.Popen[bytes] | None, number: signal.Signals) -> None:
+    if process is not None:
+        try:
+            process.send_signal(number)
+        except ProcessLookupError:
+            log.debug("already gone", pid=process.pid)
