@@ -1,0 +1,89 @@
+"""The API's description: OpenAPI 3.1, with examples and every error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.responses import JSONResponse, Response
+
+from dashboard_api.access import CSRF_HEADER, SAFE_METHODS
+from dashboard_api.problems import ProblemBody
+
+PATH = "/api/v1/openapi.json"
+_DESCRIPTION = """\
+The HTTP interface of smart-estate. Times are milliseconds since the Unix epoch (UTC), names are
+in snake_case, and texts for people come in Chinese (`zh`) and English (`en`). Sign in first: the
+cookie `estate_session` carries the session, and unsafe requests need its CSRF token in the
+header `X-Estate-CSRF`. Errors are problem+json (RFC 9457). See `docs/api.md`.
+"""
+_TAGS = [
+    {"name": "system", "description": "Health, processes, counters, clock."},
+    {"name": "session", "description": "Signing in and out."},
+    {"name": "tree", "description": "The street's tree with its colours."},
+    {"name": "alerts", "description": "Alerts, acknowledgements and comments."},
+    {"name": "devices", "description": "Devices, their presence and events."},
+    {"name": "series", "description": "Time series."},
+    {"name": "colours", "description": "The past of the colours."},
+    {"name": "edges", "description": "Edges, dead letters and declared losses."},
+    {"name": "media", "description": "Snapshots."},
+    {"name": "live", "description": "Every change as it happens."},
+]
+
+
+def describe(app: FastAPI) -> None:
+    """Give an app its description, and a route that answers with it."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _build(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way
+
+    @app.get(PATH, include_in_schema=False)
+    async def read_description() -> Response:
+        return JSONResponse(app.openapi())
+
+
+def _build(app: FastAPI) -> dict[str, Any]:
+    schema = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary="IoT edge and monitoring for streets, communities and the sites in them",
+        description=_DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        tags=_TAGS,
+        routes=app.routes,
+    )
+    components = schema.setdefault("components", {})
+    models = components.setdefault("schemas", {})
+    models["ProblemBody"] = ProblemBody.model_json_schema(
+        ref_template="#/components/schemas/{model}"
+    )
+    for unused in ("HTTPValidationError", "ValidationError"):
+        models.pop(unused, None)
+    components.setdefault("securitySchemes", {})["csrf"] = {
+        "type": "apiKey",
+        "in": "header",
+        "name": CSRF_HEADER,
+        "description": "The `csrf` of the session.",
+    }
+    for path in schema["paths"].values():
+        for method, operation in path.items():
+            _complete(method.upper(), operation)
+    return schema
+
+
+def _complete(method: str, operation: dict[str, Any]) -> None:
+    """Unsafe operations need the CSRF token beside the session, not instead of it."""
+    needs = operation.get("security")
+    if needs and method not in SAFE_METHODS:
+        operation["security"] = [{"session": [], "csrf": []}]
+    if not needs:
+        operation["security"] = []
+    answers = operation["responses"]
+    answer = answers.get("422", {}).get("content", {})
+    if "application/json" in answer:  # FastAPI's own shape, which is never sent
+        del answers["422"]

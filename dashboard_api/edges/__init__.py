@@ -1,0 +1,1 @@
+"""Edges, dead letters and declared losses."""

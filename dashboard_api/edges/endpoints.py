@@ -1,0 +1,61 @@
+"""Edges, and what did not get through."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from core.storage.records import changes, devices, refusals
+from dashboard_api.access import Viewer
+from dashboard_api.context import ServicesDep
+from dashboard_api.edges.schemas import DeadLetterPage, Edge, LossPage
+from dashboard_api.problems import responses
+from dashboard_api.schemas import SEQUENCE_HEADER, IdQuery, with_sequence
+
+router = APIRouter(prefix="/api/v1", tags=["edges"])
+Limit = Annotated[int, Query(ge=1, le=500)]
+Before = Annotated[str | None, Query(max_length=100)]
+_READS = (
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+
+
+@router.get(
+    "/edges",
+    summary="All edges",
+    responses=with_sequence(HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+def list_edges(services: ServicesDep, _: Viewer, response: Response) -> list[Edge]:
+    """Return every edge of the topology with its state, in the order of the ids."""
+    with services.records.reading() as session:
+        found = devices.list_edges(session)
+        response.headers[SEQUENCE_HEADER] = str(changes.last_seq(session))
+    return [Edge.model_validate(edge) for edge in found]
+
+
+@router.get("/deadletters", summary="What was refused, and why", responses=responses(*_READS))
+def list_dead_letters(
+    services: ServicesDep, _: Viewer, limit: Limit = 100, before: Before = None
+) -> DeadLetterPage:
+    """Return a page of dead letters, newest first."""
+    with services.records.reading() as session:
+        page = refusals.list_dead_letters(session, limit=limit, before=before)
+    return DeadLetterPage.model_validate({"items": page.items, "next": page.next})
+
+
+@router.get("/losses", summary="Declared losses", responses=responses(*_READS))
+def list_losses(
+    services: ServicesDep,
+    _: Viewer,
+    edge: IdQuery | None = None,
+    limit: Limit = 100,
+    before: Before = None,
+) -> LossPage:
+    """Return a page of declared losses, newest first; what is lost is never lost silently."""
+    with services.records.reading() as session:
+        page = refusals.list_losses(session, edge=edge, limit=limit, before=before)
+    return LossPage.model_validate({"items": page.items, "next": page.next})

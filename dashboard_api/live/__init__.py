@@ -1,0 +1,1 @@
+"""The live push: server-sent events by the sequence of the records."""

@@ -1,0 +1,1 @@
+"""Snapshots, each view of which is audited."""

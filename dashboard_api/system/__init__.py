@@ -1,0 +1,1 @@
+"""Health and the state of the system."""
