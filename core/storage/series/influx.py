@@ -1,0 +1,289 @@
+"""The InfluxDB series store: writer and reader.
+
+Writing is idempotent, not transactional: a point is named by measurement, tags and timestamp,
+and a replay writes the same ones again. The cursor is a point too (``estate_cursor``), written
+after the points that it speaks of, so it never promises what is not there. Its timestamp is the
+day's start, so that a day has one such point, inside any retention; the highest counts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+from core.contracts.errors import PointRefusedError, StoreUnavailableError
+from core.contracts.ports import Point, Query, Refusal, Sample, StoredEvent
+from core.runtime.clock import Clock, ScaledClock
+from core.runtime.settings import InfluxSettings
+from core.storage.series.days import DAY_MS, DAY_NS, date_of
+from core.storage.series.influx_http import Influx
+from core.storage.series.lineprotocol import event_of, identifier, line_of, literal, sample_of
+from core.storage.series.windows import fold, samples_of
+
+CURSOR = "estate_cursor"
+#: Lines in one request: InfluxDB's own advice is 5,000 to 10,000.
+LINES = 5_000
+_PAGE = 10_000
+_DEVICES = 50
+
+
+class InfluxWriter:
+    """Writes events into InfluxDB; arguments as for the embedded store's writer."""
+
+    def __init__(
+        self,
+        settings: InfluxSettings,
+        *,
+        log: str = "log",
+        retention_days: int | None = None,
+        clock: Clock | None = None,
+        sync_s: float = 1.0,
+    ) -> None:
+        self._influx = Influx(settings)
+        self._log = log
+        self._retention_days = retention_days
+        self._clock = clock or ScaledClock.from_environment()
+        self._sync_s = sync_s
+        self._written = 0
+        self._durable = 0
+        self._synced_at = 0.0
+
+    def open(self, *, resume: bool = True) -> None:
+        """Connect, create the database where it is missing, and read the cursor.
+
+        Without ``resume`` the cursor is not read: for servers that take InfluxDB's writes but
+        do not speak InfluxQL. Raises :class:`StoreUnavailableError`, :class:`SettingsError`.
+        """
+        self._influx.open()
+        try:
+            self._influx.ensure(self._retention_days)
+            if resume:
+                self._written = self._durable = self._read_cursor()
+        except BaseException:
+            self._influx.close()
+            raise
+        self._synced_at = time.monotonic()
+
+    def position(self) -> int:
+        """Return the log position through which everything is stored (0: nothing)."""
+        return self._durable
+
+    def write(self, points: Sequence[tuple[int, Point]], position: int) -> list[Refusal]:
+        """Store points, each with its log position, then ``position``; return refusals.
+
+        Raises :class:`StoreUnavailableError` when the same call may succeed later.
+        """
+        refusals: list[Refusal] = []
+        lines: list[tuple[int, str]] = []
+        oldest = self._oldest_day()
+        for index, (_, point) in enumerate(points):
+            if point.time_ns < oldest * DAY_NS:
+                limit = date_of(oldest).isoformat()
+                refusals.append(Refusal(index, f"older than the retention ({limit})"))
+            else:
+                lines.append((index, line_of(point)))
+        for first in range(0, len(lines), LINES):
+            refusals += self._send(lines[first : first + LINES])
+        self._written = max(self._written, position)
+        if time.monotonic() - self._synced_at >= self._sync_s:
+            self.sync()
+        refusals.sort(key=lambda refusal: refusal.index)
+        return refusals
+
+    def sync(self) -> None:
+        """Write the cursor, so that ``position()`` moves to what has been written."""
+        if self._written > self._durable:
+            day = time.time_ns() // DAY_NS * DAY_NS  # the server's retention is by real time
+            log = self._log.replace(" ", "\\ ").replace(",", "\\,").replace("=", "\\=")
+            self._influx.write([f"{CURSOR},log={log} position={self._written}i {day}"])
+            self._durable = self._written
+        self._synced_at = time.monotonic()
+
+    def close(self) -> None:
+        """Write the cursor and release the connection."""
+        try:
+            self.sync()
+        finally:
+            self._influx.close()
+
+    def _send(self, lines: list[tuple[int, str]]) -> list[Refusal]:
+        """Write lines; halve what is refused until the bad lines are found.
+
+        The server takes the good lines of a request that it refuses in part; they are written
+        again with their halves, which changes nothing.
+        """
+        try:
+            self._influx.write([line for _, line in lines])
+        except PointRefusedError as refused:
+            if len(lines) == 1:
+                return [Refusal(lines[0][0], str(refused))]
+            middle = len(lines) // 2
+            return self._send(lines[:middle]) + self._send(lines[middle:])
+        return []
+
+    def _oldest_day(self) -> int:
+        if self._retention_days is None:
+            return 0
+        return self._clock.now_ms() // DAY_MS - self._retention_days
+
+    def _read_cursor(self) -> int:
+        found = self._influx.select(
+            _select('max("position")', CURSOR, f'"log" = {literal(self._log)}')
+        )
+        if not found:
+            return 0
+        if found[0].get("name") != CURSOR:
+            raise StoreUnavailableError("the server does not answer InfluxQL: is it InfluxDB?")
+        return int(found[0]["values"][0][1])
+
+
+class InfluxReader:
+    """Reads events from InfluxDB by InfluxQL; may be used from several threads."""
+
+    def __init__(self, settings: InfluxSettings) -> None:
+        self._influx = Influx(settings)
+        self._types: dict[tuple[str, str], str] = {}
+
+    def open(self) -> None:
+        """Prepare the connection; raise :class:`SettingsError` where a secret is unreadable."""
+        self._influx.open()
+
+    def query(self, query: Query) -> list[Sample]:
+        """Return samples, oldest first; none for a field that no event has."""
+        if query.end <= query.start:
+            return []
+        if query.every_ms is None:
+            return self._raw(query, query.start * 1_000_000, query.limit)[0]
+        kind = self._field_type(query)
+        if kind == "boolean" or (kind == "string" and query.aggregate in ("last", "count")):
+            # InfluxQL has no mean of booleans; few devices send them often.
+            return samples_of(
+                fold(self._all(query), query.every_ms), query.every_ms, query.aggregate
+            )
+        if kind not in ("float", "integer"):
+            return []
+        found = self._influx.select(
+            _select(
+                f"{query.aggregate}({identifier(query.field)})",
+                query.kind,
+                _where(query.device, query.start * 1_000_000, query.end),
+                f"GROUP BY time({query.every_ms:d}ms) fill(none)",
+            )
+        )
+        return [
+            Sample(row[0] // 1_000_000, row[1])
+            for series in found
+            for row in series["values"]
+            if row[1] is not None
+        ]
+
+    def latest(self, devices: Iterable[str]) -> list[StoredEvent]:
+        """Return the newest event of each kind of each device."""
+        wanted = list(dict.fromkeys(devices))
+        kinds = self._kinds()
+        events: list[StoredEvent] = []
+        for first in range(0, len(wanted), _DEVICES) if kinds else ():
+            which = " OR ".join(
+                '"device" = ' + literal(device) for device in wanted[first : first + _DEVICES]
+            )
+            for part in range(0, len(kinds), 10):  # an address has a length that servers take
+                found = self._influx.select(
+                    "; ".join(
+                        _select("*", kind, which, 'GROUP BY "device" ORDER BY time DESC LIMIT 1')
+                        for kind in kinds[part : part + 10]
+                    )
+                )
+                events += [
+                    event_of(series["name"], series["columns"], row, series["tags"]["device"])
+                    for series in found
+                    for row in series["values"]
+                ]
+        return events
+
+    def events(
+        self, device: str, start: int, end: int, *, kind: str | None = None, limit: int = 500
+    ) -> list[StoredEvent]:
+        """Return a device's events in ``[start, end)``, newest first."""
+        kinds = [kind] if kind is not None else self._kinds()
+        if not kinds or end <= start:
+            return []
+        found = self._influx.select(
+            "; ".join(
+                _select(
+                    "*",
+                    name,
+                    _where(device, start * 1_000_000, end),
+                    f"ORDER BY time DESC LIMIT {limit:d}",
+                )
+                for name in kinds
+            )
+        )
+        rows = [
+            (row[series["columns"].index("time")], series, row)
+            for series in found
+            for row in series["values"]
+        ]
+        rows.sort(key=lambda item: item[0], reverse=True)
+        return [event_of(s["name"], s["columns"], row, device) for _, s, row in rows[:limit]]
+
+    def count(self, start: int, end: int) -> int:
+        """Return how many events are stored in ``[start, end)``."""
+        kinds = self._kinds()
+        if not kinds or end <= start:
+            return 0
+        span = f"time >= {start * 1_000_000}ns AND time < {end * 1_000_000}ns"
+        found = self._influx.select(
+            "; ".join(_select('count("seen")', kind, span) for kind in kinds)
+        )
+        return sum(int(row[1]) for series in found for row in series["values"])
+
+    def close(self) -> None:
+        """Release the connection."""
+        self._influx.close()
+
+    def _kinds(self) -> list[str]:
+        """Return the measurements that are kinds of events: their names have a dot."""
+        found = self._influx.select("SHOW MEASUREMENTS")
+        return [row[0] for series in found for row in series["values"] if "." in row[0]]
+
+    def _field_type(self, query: Query) -> str | None:
+        """Return a field's type as the database knows it; a field's type never changes."""
+        key = (query.kind, query.field)
+        if key not in self._types:
+            found = self._influx.select(f"SHOW FIELD KEYS FROM {identifier(query.kind)}")
+            for series in found:
+                for name, type_ in series["values"]:
+                    self._types[query.kind, name] = type_
+        return self._types.get(key)
+
+    def _all(self, query: Query) -> Iterable[Sample]:
+        start_ns: int | None = query.start * 1_000_000
+        while start_ns is not None:
+            samples, start_ns = self._raw(query, start_ns, _PAGE)
+            yield from samples
+
+    def _raw(self, query: Query, start_ns: int, limit: int) -> tuple[list[Sample], int | None]:
+        """Return raw values, and where (ns) the next page starts if there may be one."""
+        found = self._influx.select(
+            _select(
+                identifier(query.field),
+                query.kind,
+                _where(query.device, start_ns, query.end),
+                f"ORDER BY time ASC LIMIT {limit:d}",
+            )
+        )
+        rows = [row for series in found for row in series["values"] if row[1] is not None]
+        samples = [
+            Sample(row[0] // 1_000_000, sample_of(query.kind, query.field, row[1])) for row in rows
+        ]
+        return samples, rows[-1][0] + 1 if len(rows) >= limit else None
+
+
+def _select(what: str, measurement: str, where: str, tail: str = "") -> str:
+    # Names and texts in the parts are quoted where they enter.
+    return f"SELECT {what} FROM {identifier(measurement)} WHERE {where} {tail}"  # noqa: S608
+
+
+def _where(device: str, start_ns: int, end: int) -> str:
+    span = f"time >= {start_ns}ns AND time < {end * 1_000_000}ns"
+    return f'"device" = {literal(device)} AND {span}'

@@ -1,0 +1,209 @@
+"""Talking to InfluxDB: 1.x by ``/write``, 2.x and 3 by ``/api/v2/write``, all by ``/query``.
+
+What an answer means is decided here, once: an error that is the points' own fault is a
+:class:`PointRefusedError`, everything else (no answer, 5xx, 429, but also a wrong password or
+a missing database, which an operator mends) is a :class:`StoreUnavailableError`, so that a wrong
+setting never sends good data to the dead letters.
+"""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import urllib3
+from influxdb_client.client.exceptions import InfluxDBError
+from influxdb_client.client.influxdb_client import InfluxDBClient
+from influxdb_client.client.write_api import SYNCHRONOUS
+
+from core.contracts.errors import PointRefusedError, SettingsError, StoreUnavailableError
+from core.runtime.settings import InfluxSettings
+from core.storage.series.lineprotocol import identifier
+
+TIMEOUT_S = 20.0
+_REFUSED = frozenset({400, 413, 422})
+#: Refusals that are the database's limits rather than the points' fault.
+_LIMITS = ("max-series-per-database", "max-values-per-tag")
+_GZIP_FROM = 4096
+
+
+class Influx:
+    """A connection to one InfluxDB database or bucket; may be used from several threads."""
+
+    def __init__(self, settings: InfluxSettings) -> None:
+        self._settings = settings
+        self._url = settings.url.rstrip("/")
+        self._by_v2 = settings.write == "v2" or (settings.write == "auto" and settings.version > 1)
+        self._http: httpx.Client | None = None
+        self._client: Any = None  # influxdb-client's methods have no types
+        self._write_api: Any = None
+
+    def open(self) -> None:
+        """Read the secrets' files and prepare the clients; nothing is sent yet."""
+        settings = self._settings
+        token = _secret(settings.token_file, "series.influxdb.token_file")
+        password = _secret(settings.password_file, "series.influxdb.password_file")
+        auth = (settings.username, password or "") if settings.username else None
+        headers = {"Authorization": f"Token {token}"} if token else {}
+        # Proxies of the environment are for the outside; the database is the estate's own.
+        self._http = httpx.Client(
+            auth=auth, headers=headers, timeout=TIMEOUT_S, trust_env=False, http2=False
+        )
+        if self._by_v2:
+            if not token and settings.username:
+                token = f"{settings.username}:{password or ''}"  # 1.8's form of a token
+            self._client = InfluxDBClient(
+                self._url,
+                token=token or "",
+                org=settings.org or "-",
+                timeout=int(TIMEOUT_S * 1000),
+                enable_gzip=True,
+            )
+            self._write_api = self._client.write_api(write_options=SYNCHRONOUS)
+
+    def close(self) -> None:
+        """Release the connections."""
+        if self._write_api is not None:
+            self._write_api.close()
+            self._write_api = None
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+        if self._http is not None:
+            self._http.close()
+            self._http = None
+
+    def write(self, lines: list[str]) -> None:
+        """Write lines (nanoseconds).
+
+        Raises :class:`PointRefusedError` (some lines may have been taken nevertheless) or
+        :class:`StoreUnavailableError`.
+        """
+        body = "\n".join(lines).encode()
+        if self._write_api is not None:
+            self._write_v2(self._write_api, body)
+        else:
+            self._write_v1(body)
+
+    def select(self, statement: str) -> list[dict[str, Any]]:
+        """Run InfluxQL; return the series of all statements: name, tags, columns, values."""
+        answer = self._ask("GET", statement)
+        return [series for result in answer for series in result.get("series", ())]
+
+    def ensure(self, retention_days: int | None) -> None:
+        """Create the database or bucket where it is missing and the server lets us.
+
+        One that is there already is left as it is, its retention too.
+        """
+        if self._client is not None:
+            self._ensure_bucket(self._client, retention_days)
+            return
+        name = self._settings.database
+        known = self.select("SHOW DATABASES")
+        if any(row[0] == name for series in known for row in series.get("values", ())):
+            return
+        duration = f" WITH DURATION {retention_days}d" if retention_days else ""
+        self._ask("POST", f"CREATE DATABASE {identifier(name)}{duration}")
+
+    def _ensure_bucket(self, client: Any, retention_days: int | None) -> None:
+        name = self._settings.database
+        buckets = client.buckets_api()
+        try:
+            if buckets.find_bucket_by_name(name) is not None:
+                return
+            rules = {"type": "expire", "everySeconds": (retention_days or 0) * 86_400}
+            buckets.create_bucket(
+                bucket_name=name, retention_rules=rules, org=self._settings.org or None
+            )
+        except InfluxDBError as error:
+            # A token for one bucket may not list buckets, and InfluxDB 3 makes its databases
+            # itself: the first write tells whether this is one.
+            if _status(error) not in (400, 401, 403, 404, 405, 422):
+                raise self._unavailable(str(error)) from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise self._unavailable(str(error)) from error
+
+    def _write_v1(self, body: bytes) -> None:
+        headers = {"Content-Type": "text/plain; charset=utf-8"}
+        if len(body) >= _GZIP_FROM:
+            body = gzip.compress(body, 1)
+            headers["Content-Encoding"] = "gzip"
+        params = {"db": self._settings.database, "precision": "ns"}
+        try:
+            answer = self._open_http.post(
+                f"{self._url}/write", params=params, content=body, headers=headers
+            )
+        except httpx.HTTPError as error:
+            raise self._unavailable(str(error) or type(error).__name__) from error
+        if not answer.is_success:
+            raise self._meaning(answer.status_code, answer.content)
+
+    def _write_v2(self, api: Any, body: bytes) -> None:
+        try:
+            api.write(bucket=self._settings.database, org=self._settings.org or "-", record=body)
+        except InfluxDBError as error:
+            response = getattr(error, "response", None)
+            content = getattr(response, "data", None) or str(error)
+            raise self._meaning(_status(error), content) from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise self._unavailable(str(error)) from error
+
+    def _ask(self, method: str, statement: str) -> list[dict[str, Any]]:
+        params = {"db": self._settings.database, "q": statement, "epoch": "ns"}
+        try:
+            answer = self._open_http.request(method, f"{self._url}/query", params=params)
+        except httpx.HTTPError as error:
+            raise self._unavailable(str(error) or type(error).__name__) from error
+        if not answer.is_success:
+            raise self._unavailable(f"{answer.status_code} {_reason(answer.content)}")
+        try:
+            results: list[dict[str, Any]] = msgspec.json.decode(answer.content)["results"]
+        except (msgspec.DecodeError, KeyError, TypeError) as error:
+            raise self._unavailable(f"not an answer of InfluxQL: {error}") from error
+        for result in results:
+            if "error" in result:
+                raise self._unavailable(str(result["error"]))
+        return results
+
+    def _meaning(self, status: int | None, content: bytes | str) -> Exception:
+        reason = _reason(content)
+        if status in _REFUSED and not any(limit in reason for limit in _LIMITS):
+            return PointRefusedError(reason)
+        return self._unavailable(f"{status} {reason}")
+
+    def _unavailable(self, reason: str) -> StoreUnavailableError:
+        return StoreUnavailableError(f"InfluxDB at {self._url}: {reason}")
+
+    @property
+    def _open_http(self) -> httpx.Client:
+        if self._http is None:
+            raise self._unavailable("the connection is not open")
+        return self._http
+
+
+def _status(error: InfluxDBError) -> int | None:
+    status = getattr(error, "status", None) or getattr(error.response, "status", None)
+    return int(status) if status is not None else None
+
+
+def _reason(content: bytes | str) -> str:
+    """Return the server's own words, at most 300 characters."""
+    try:
+        answer = msgspec.json.decode(content)
+        found = answer.get("error") or answer.get("message") or answer
+    except (msgspec.DecodeError, AttributeError):
+        found = content.decode(errors="replace") if isinstance(content, bytes) else content
+    text = " ".join(str(found).split())
+    return text if len(text) <= 300 else text[:297] + "..."
+
+
+def _secret(path: Path | None, key: str) -> str | None:
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{key}: {path} cannot be read ({error})") from None
