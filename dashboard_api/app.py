@@ -16,12 +16,12 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from core.contracts import topics
 from core.contracts.errors import EstateError
-from core.contracts.ports import SeriesReader
 from core.runtime.clock import Clock, ScaledClock
 from core.runtime.link import Link, LinkOptions, Message
 from core.runtime.settings import ApiSettings, Settings
 from core.storage.media import MediaStore
 from core.storage.records import Records
+from core.storage.series import open_reader
 from dashboard_api import console, problems
 from dashboard_api.alerts.endpoints import router as alerts
 from dashboard_api.auth.endpoints import link_router
@@ -149,7 +149,7 @@ class ApiApp:
         stack.callback(self._listener.close)
         await anyio.to_thread.run_sync(self._records.open)
         stack.callback(self._records.close)
-        series = SeriesService(self._open_series)
+        series = SeriesService(lambda: open_reader(self._settings))
         stack.callback(series.close)
         hub = LiveHub(RecordsSource(self._records))
         link = self._make_link(hub)
@@ -198,11 +198,6 @@ class ApiApp:
         link.subscribe(topics.ALL_ALERTS, wake)
         link.subscribe(topics.ALL_COLOURS, wake)
         return link
-
-    def _open_series(self) -> SeriesReader:
-        from core.storage.series import open_reader
-
-        return open_reader(self._settings)
 
     @staticmethod
     async def _serve(

@@ -6,9 +6,12 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 from starlette.responses import JSONResponse, Response
 
 from dashboard_api.access import CSRF_HEADER, SAFE_METHODS
+from dashboard_api.live.schemas import EVENTS as LIVE_EVENTS
 from dashboard_api.problems import ProblemBody
 
 PATH = "/api/v1/openapi.json"
@@ -59,9 +62,13 @@ def _build(app: FastAPI) -> dict[str, Any]:
     )
     components = schema.setdefault("components", {})
     models = components.setdefault("schemas", {})
-    models["ProblemBody"] = ProblemBody.model_json_schema(
-        ref_template="#/components/schemas/{model}"
+    wanted: list[type[BaseModel]] = [ProblemBody, *LIVE_EVENTS.values()]
+    _, extra = models_json_schema(
+        [(model, "serialization") for model in wanted],
+        ref_template="#/components/schemas/{model}",
     )
+    for name, model in extra["$defs"].items():
+        models.setdefault(name, model)
     for unused in ("HTTPValidationError", "ValidationError"):
         models.pop(unused, None)
     components.setdefault("securitySchemes", {})["csrf"] = {

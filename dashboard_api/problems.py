@@ -6,12 +6,12 @@ A route raises; the handlers here turn what was raised into one shape, so that a
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Annotated, Any
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,8 +20,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.contracts.errors import ContractError, StoreUnavailableError
+from core.storage.records.errors import NotFoundError
 
-_log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
 _URN = "urn:smart-estate:problem:"
 #: Seconds after which a client may try a store again.
@@ -183,6 +184,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(StoreUnavailableError, _on_store)
     app.add_exception_handler(ContractError, _on_contract)
+    app.add_exception_handler(NotFoundError, _on_missing)
 
 
 def _on_problem(_: Request, error: Exception) -> Response:
@@ -217,8 +219,14 @@ def _on_http(_: Request, error: Exception) -> Response:
 
 
 def _on_store(_: Request, error: Exception) -> Response:
-    _log.warning("a store does not answer: %s", error)
+    log.warning("a store does not answer", why=str(error))
     return store_unavailable("the store does not answer at present; try again shortly").response()
+
+
+def _on_missing(_: Request, error: Exception) -> Response:
+    if not isinstance(error, NotFoundError):
+        raise error
+    return not_found(error.what, error.id).response()
 
 
 def _on_contract(_: Request, error: Exception) -> Response:
@@ -251,7 +259,7 @@ class LastResort:
         except Exception:
             if scope["type"] != "http" or started:
                 raise
-            _log.exception("%s %s failed", scope["method"], scope["path"])
+            log.exception("a request failed", method=scope["method"], path=scope["path"])
             problem = Problem(
                 HTTPStatus.INTERNAL_SERVER_ERROR,
                 Kind.INTERNAL,

@@ -77,7 +77,10 @@ def list_alerts(
     "/{alert}",
     summary="One alert with its timeline",
     responses=responses(
-        HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
     ),
 )
 def read_alert(services: ServicesDep, _: Viewer, alert: AlertId) -> AlertWithSteps:

@@ -24,7 +24,7 @@ link_router = APIRouter(tags=["session"])
 @router.get(
     "/session",
     summary="Who is signed in",
-    responses=responses(HTTPStatus.UNAUTHORIZED),
+    responses=responses(HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 def read_session(principal: Viewer) -> Session:
     """Return the session of the cookie, with the CSRF token that unsafe requests need."""
@@ -39,6 +39,7 @@ def read_session(principal: Viewer) -> Session:
         HTTPStatus.FORBIDDEN,
         HTTPStatus.UNPROCESSABLE_ENTITY,
         HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.SERVICE_UNAVAILABLE,
     ),
 )
 def open_session(
@@ -55,7 +56,9 @@ def open_session(
     "/session",
     summary="Sign out",
     status_code=204,
-    responses=responses(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN),
+    responses=responses(
+        HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE
+    ),
 )
 def close_session(response: Response, services: ServicesDep, principal: Viewer) -> None:
     """End the session; its live streams end within a few seconds."""
@@ -71,6 +74,7 @@ def close_session(response: Response, services: ServicesDep, principal: Viewer) 
         HTTPStatus.FORBIDDEN,
         HTTPStatus.UNPROCESSABLE_ENTITY,
         HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.SERVICE_UNAVAILABLE,
     ),
 )
 def set_password(services: ServicesDep, principal: Viewer, body: NewPassword) -> Session:

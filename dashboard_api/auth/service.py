@@ -7,12 +7,12 @@ person who has to click it.
 from __future__ import annotations
 
 import hmac
-import logging
 import math
 import time
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
+import structlog
 from sqlalchemy import update
 from sqlalchemy.orm import Session as Transaction
 
@@ -25,7 +25,7 @@ from dashboard_api.auth.passwords import Passwords, weakness
 from dashboard_api.auth.schemas import Role
 from dashboard_api.problems import Kind, Problem, invalid
 
-_log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 ADMINISTRATOR = "admin"
 LINK_MS = 10 * 60 * 1000
 #: A session's expiry is moved no more often than this (ms), so that reading does not write.
@@ -224,7 +224,7 @@ class SignInService:
                     .values(expires_at=expires_at)
                 )
         except StoreUnavailableError as error:  # the session holds; the next request tries again
-            _log.warning("a session could not be extended: %s", error)
+            log.warning("a session could not be extended", why=str(error))
             return signed
         return replace(signed, expires_at=expires_at)
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Header, Query, Request
 
 from dashboard_api.access import Viewer
 from dashboard_api.context import ServicesDep
+from dashboard_api.live.schemas import EVENTS
 from dashboard_api.live.stream import EventStream
 from dashboard_api.problems import responses
 
@@ -27,6 +28,10 @@ _STREAM: dict[int | str, dict[str, Any]] = {
                 '"speed":1.0}\n\nid: 42\nevent: colour\ndata: {"node":"jinxiu-b1",'
                 '"at":1763000000100,"colour":"red","alert_colour":"red","heard":12,'
                 '"total":12}\n\n',
+                "x-events": {
+                    name: {"$ref": f"#/components/schemas/{model.__name__}"}
+                    for name, model in EVENTS.items()
+                },
             }
         },
     }

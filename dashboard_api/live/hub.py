@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,10 +18,11 @@ from typing import Any, Protocol
 
 import anyio.to_thread
 import msgspec
+import structlog
 
 from core.contracts.errors import EstateError
 
-_log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 #: Changes read from the records at once.
 PAGE = 500
 #: After a wake-up, so long (s) other commits may join the same look.
@@ -200,7 +200,7 @@ class LiveHub:
                 self._note(error)
             else:
                 if self.failing is not None:
-                    _log.info("the live sequence is followed again")
+                    log.info("the live sequence is followed again")
                     self.failing = None
 
     async def _begin(self) -> None:
@@ -248,7 +248,7 @@ class LiveHub:
 
     def _note(self, error: Exception) -> None:
         if self.failing is None:
-            _log.warning("the live sequence cannot be followed", exc_info=error)
+            log.warning("the live sequence cannot be followed", why=str(error), exc_info=error)
         self.failing = str(error)
 
 

@@ -15,7 +15,7 @@ import anyio.to_thread
 from pydantic import BaseModel
 
 from core.contracts.codec import FIELDS
-from core.contracts.errors import StoreUnavailableError
+from core.contracts.errors import EstateError, StoreUnavailableError
 from core.contracts.events import KINDS
 from core.contracts.ports import SeriesReader
 from dashboard_api.problems import invalid
@@ -77,9 +77,9 @@ class SeriesService:
         self.asked += 1
         try:
             answer = ask(self._opened())
-        except StoreUnavailableError as error:
+        except EstateError as error:  # settings or a file that cannot be used are no answer too
             self.failing = str(error)
-            raise
+            raise StoreUnavailableError(str(error)) from error
         self.failing = None
         return answer
 

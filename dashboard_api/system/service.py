@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -23,30 +24,25 @@ from dashboard_api.system.schemas import Part, PartState, SeriesState
 
 #: Real seconds for which an answer is kept, so that asking often costs nothing.
 _KEPT_S = 1.0
-#: A projection's cursor moves with the tick of each second; standing still this long (s) is a
-#: stall.
+#: The rules' projection, one cursor for each log (the snapshot's own cursor moves seldom).
+_RULES = re.compile(r"rules(/|$)")
+#: Its cursor moves with the tick of each second; standing still this long (s) is a stall.
 _STALL_S = 15.0
 #: Seconds between two looks of the watch.
 _WATCH_S = 5.0
 _PROCESS_STATES = {
     "running": PartState.OK,
-    "starting": PartState.DEGRADED,
-    "restarting": PartState.DEGRADED,
-    "backoff": PartState.DEGRADED,
-    "stopping": PartState.DEGRADED,
     "stopped": PartState.DOWN,
-    "failed": PartState.DOWN,
-    "exited": PartState.DOWN,
+    "down": PartState.DOWN,
 }
 
 
 @dataclass(slots=True)
 class _Seen:
-    """Where a cursor was, since when it has been there, and when we first looked (s)."""
+    """Where a cursor is, and since when (s) it has been seen there."""
 
     position: int
     moved: float
-    first: float
     ever_moved: bool = False
 
 
@@ -121,7 +117,7 @@ class HealthService:
         return [
             records,
             *parts,
-            *self._projections(cursors, now),
+            self._rules({name: at for name, at in cursors.items() if _RULES.match(name)}, now),
             *self._processes(rows),
         ]
 
@@ -135,35 +131,31 @@ class HealthService:
     def _broker(self) -> Part:
         if self._broker_connected is None:
             return Part(
-                name="broker", state=PartState.UNKNOWN, message="this process has no connection"
+                name="mqtt", state=PartState.UNKNOWN, message="this process has no connection"
             )
         if self._broker_connected():
-            return Part(name="broker", state=PartState.OK, message="connected")
-        return Part(name="broker", state=PartState.DOWN, message="not connected")
+            return Part(name="mqtt", state=PartState.OK, message="connected")
+        return Part(name="mqtt", state=PartState.DOWN, message="not connected")
 
-    def _projections(self, cursors: dict[str, int], now: float) -> list[Part]:
+    def _rules(self, cursors: dict[str, int], now: float) -> Part:
+        """Tell whether the rules' projection moves; each log that there ever was has a cursor."""
+        for name, position in cursors.items():
+            seen = self._cursors.setdefault(name, _Seen(position, now))
+            if position != seen.position:
+                seen.position, seen.moved, seen.ever_moved = position, now, True
         if not cursors:
-            return [
-                Part(
-                    name="collector",
-                    state=PartState.UNKNOWN,
-                    message="no projection has written yet",
-                )
-            ]
-        return [self._projection(name, cursors[name], now) for name in sorted(cursors)]
-
-    def _projection(self, name: str, position: int, now: float) -> Part:
-        seen = self._cursors.setdefault(name, _Seen(position, now, now))
-        if position != seen.position:
-            seen.position, seen.moved, seen.ever_moved = position, now, True
-        still = now - seen.moved
+            return Part(
+                name="rules", state=PartState.UNKNOWN, message="no projection has written yet"
+            )
+        newest = max((self._cursors[name] for name in cursors), key=lambda seen: seen.moved)
+        still = now - newest.moved
         if still >= _STALL_S:
-            state, message = PartState.DOWN, f"stands at {position} for {still:.0f} s"
-        elif seen.ever_moved:
-            state, message = PartState.OK, f"at {position}"
+            state, message = PartState.DOWN, f"has stood at {newest.position} for {still:.0f} s"
+        elif newest.ever_moved:
+            state, message = PartState.OK, f"at {newest.position}"
         else:
-            state, message = PartState.UNKNOWN, f"at {position}; watched for {still:.0f} s"
-        return Part(name=f"projection {name}", state=state, message=message)
+            state, message = PartState.UNKNOWN, f"at {newest.position}; not seen to move yet"
+        return Part(name="rules", state=state, message=message)
 
     def _processes(self, rows: list[dict[str, Any]]) -> list[Part]:
         if not rows:
