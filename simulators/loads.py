@@ -215,5 +215,3 @@ class LoadPlan:
             curve = np.minimum(curve * (target_wh / (curve.sum() * GRID_S / 3600)), ceiling)
         wh: Any = np.concatenate(([0.0], np.cumsum(curve) * (GRID_S / 3600)))
         return curve, wh
-
-

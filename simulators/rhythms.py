@@ -65,22 +65,23 @@ class Rhythm:
         )
 
 
+def _hourly(text: str) -> tuple[float, ...]:
+    hours = tuple(float(number) for number in text.split())
+    if len(hours) != 24:
+        raise ValueError(f"{len(hours)} hours")
+    return hours
+
+
 #: People at an estate's gate and at a building's door: out in the morning, home in the evening.
 RESIDENTIAL = Rhythm(
-    # 0    1    2    3    4    5    6     7     8     9    10    11
-    (1.5, 0.8, 0.5, 0.5, 0.8, 3.0, 14.0, 34.0, 30.0, 16.0, 12.0, 16.0)
-    # 12   13    14    15    16    17    18    19    20    21    22   23
-    + (16.0, 12.0, 11.0, 12.0, 18.0, 28.0, 36.0, 28.0, 20.0, 14.0, 8.0, 4.0),
-    (2.5, 1.5, 1.0, 0.6, 0.6, 1.5, 5.0, 11.0, 18.0, 22.0, 22.0, 22.0)
-    + (18.0, 16.0, 17.0, 18.0, 21.0, 24.0, 24.0, 22.0, 20.0, 16.0, 10.0, 6.0),
+    _hourly("1.5 .8 .5 .5 .8 3 14 34 30 16 12 16 16 12 11 12 18 28 36 28 20 14 8 4"),
+    _hourly("2.5 1.5 1 .6 .6 1.5 5 11 18 22 22 22 18 16 17 18 21 24 24 22 20 16 10 6"),
 )
 
 #: People at an office tower: in at nine, lunch, out at six; almost nobody at weekends.
 OFFICE = Rhythm(
-    (0.4, 0.2, 0.2, 0.2, 0.2, 0.6, 2.0, 14.0, 48.0, 40.0, 16.0, 24.0)
-    + (40.0, 30.0, 15.0, 14.0, 15.0, 28.0, 42.0, 18.0, 8.0, 4.0, 2.0, 1.0),
-    (0.3, 0.2, 0.2, 0.2, 0.2, 0.3, 0.6, 1.5, 3.0, 4.0, 4.0, 4.0)
-    + (4.0, 4.0, 4.0, 4.0, 3.5, 3.0, 2.0, 1.0, 0.6, 0.5, 0.4, 0.3),
+    _hourly(".4 .2 .2 .2 .2 .6 2 14 48 40 16 24 40 30 15 14 15 28 42 18 8 4 2 1"),
+    _hourly(".3 .2 .2 .2 .2 .3 .6 1.5 3 4 4 4 4 4 4 4 3.5 3 2 1 .6 .5 .4 .3"),
 )
 
 
@@ -116,7 +117,7 @@ class Arrivals:
         if most <= 0:
             return ()
         random = stream(self._seed, self._name, hour)
-        found = []
+        found: list[int] = []
         at = float(start)
         while True:
             at += random.expovariate(most) * HOUR_MS

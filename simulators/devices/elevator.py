@@ -109,7 +109,7 @@ class ElevatorPeer:
     async def _close(self) -> None:
         if self._server is not None:
             server, self._server = self._server, None
-            await server.shutdown()
+            await server.shutdown()  # type: ignore[no-untyped-call]  # pymodbus leaves it bare
 
     async def _answer(
         self,

@@ -364,6 +364,4 @@ class ElevatorModel:
 
     def _count(self, *, trips: int = 0, door_cycles: int = 0) -> None:
         old = self._counters
-        self._counters = Counters(
-            old.running_h, old.trips + trips, old.door_cycles + door_cycles
-        )
+        self._counters = Counters(old.running_h, old.trips + trips, old.door_cycles + door_cycles)

@@ -25,7 +25,7 @@ def bind(host: str, port: int) -> socket.socket:
             if port == 0:
                 raise
             sock.bind((host, 0))
-        sock.setblocking(False)
+        sock.settimeout(0)
     except OSError:
         sock.close()
         raise

@@ -161,9 +161,7 @@ class MeterGateway:
     def _read(self, address: str, meter: MeterModel, request: Frame) -> Frame:
         identifier = request.data[:4]
         now_ms = self._clock.now_ms()
-        item = encode_item(
-            int.from_bytes(identifier, "little"), meter.state(now_ms), local(now_ms)
-        )
+        item = encode_item(int.from_bytes(identifier, "little"), meter.state(now_ms), local(now_ms))
         if item is None:
             return self._refuse(address, request, dlt645.ERROR_NO_DATA)
         self.answered += 1

@@ -83,7 +83,14 @@ LAYOUTS = {
     ),
 }
 
-_CLOTHES = ((60, 60, 190), (170, 90, 50), (60, 140, 60), (40, 40, 40), (60, 170, 190), (200, 200, 205))
+_CLOTHES = (
+    (60, 60, 190),
+    (170, 90, 50),
+    (60, 140, 60),
+    (40, 40, 40),
+    (60, 170, 190),
+    (200, 200, 205),
+)
 _PAINTS = ((225, 225, 230), (40, 40, 45), (150, 60, 40), (50, 50, 170), (150, 150, 155))
 
 
@@ -112,10 +119,9 @@ class Scene:
         self._prepare()
         self._frames += 1
         if self.disturbance is Disturbance.COVERED:
-            picture = np.full((HEIGHT, WIDTH, 3), (9, 8, 10), np.uint8)
-            return self._add_noise(picture)
+            return self._add_noise(np.full((HEIGHT, WIDTH, 3), (9, 8, 10), np.uint8))
         light = daylight(now_ms)
-        picture = self._background(light).copy()
+        picture: Any = self._background(light).copy()
         for actor in self._actors(now_ms):
             _draw(picture, *actor, light=0.45 + 0.55 * light)
         if self.disturbance is Disturbance.DARK:
@@ -226,9 +232,7 @@ def _pixels(points: tuple[Point, ...]) -> npt.NDArray[np.int32]:
     return np.array([(x * WIDTH, y * HEIGHT) for x, y in points], np.int32)
 
 
-def _ground(
-    seed: int, kind: SceneKind, layout: Layout
-) -> tuple[Picture, npt.NDArray[np.float32]]:
+def _ground(seed: int, kind: SceneKind, layout: Layout) -> tuple[Picture, npt.NDArray[np.float32]]:
     """Draw what never moves, and where the lamps shine at night."""
     random = stream(seed, kind, "ground")
     picture: Any = np.full((HEIGHT, WIDTH, 3), (112, 116, 118), np.uint8)
@@ -296,7 +300,9 @@ def _draw(
         cv2.circle(picture, (x, y - int(tall * 0.75)), max(tall // 9, 2), (96, 120, 160), -1)
         return
     along = abs(heading[0]) > abs(heading[1])
-    half, high = (int(105 * scale), int(44 * scale)) if along else (int(46 * scale), int(62 * scale))
+    half, high = (
+        (int(105 * scale), int(44 * scale)) if along else (int(46 * scale), int(62 * scale))
+    )
     cv2.ellipse(picture, (x, y + high // 2), (int(half * 1.08), high // 3), 0, 0, 360, dark, -1)
     cv2.rectangle(picture, (x - half, y - high // 3), (x + half, y + high // 2), paint, -1)
     roof = _roof(x, y, half, high)
