@@ -14,6 +14,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from core.contracts.errors import ContractError
 from core.storage.records.account_models import (
     AuditRow,
     SessionRow,
@@ -23,6 +24,8 @@ from core.storage.records.account_models import (
 )
 from core.storage.records.errors import NameTakenError
 from core.storage.records.paging import decode_key, encode_key
+
+_NAME_LENGTH = 64
 
 
 def token_hash(token: str) -> str:
@@ -40,7 +43,14 @@ def _name(name: str) -> str:
 def create_user(
     session: Session, name: str, role: str, now: int, password_hash: str | None = None
 ) -> UserRow:
-    """Create an account; raise :class:`NameTakenError`."""
+    """Create an account; ``name`` has 1 to 64 characters.
+
+    Raises:
+        NameTakenError: there is one, whatever the case.
+        ContractError: the name is empty or too long.
+    """
+    if not 1 <= len(_name(name)) <= _NAME_LENGTH:
+        raise ContractError(f"has 1 to {_NAME_LENGTH} characters", field="name")
     user = UserRow(name=_name(name), role=role, password_hash=password_hash, created_at=now)
     try:
         with session.begin_nested():

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, delete, func, or_, select
+from sqlalchemy.orm import Session, aliased
 
 from core.contracts.outputs import Presence
 from core.storage.records.errors import NotFoundError
@@ -168,3 +168,21 @@ def colour_history(
         .limit(limit)
     ).all()
     return [dict(row._mapping) for row in (*held, *within)]  # noqa: SLF001  # public by its docs
+
+
+def trim_colour_history(session: Session, before_ms: int) -> int:
+    """Remove colours that were replaced by ``before_ms``; return how many.
+
+    Each node keeps the one that held then, so that the past after it stays whole.
+    """
+    newer = aliased(ColourChange)
+    replaced = (
+        select(newer.node)
+        .where(newer.node == ColourChange.node, newer.at > ColourChange.at, newer.at <= before_ms)
+        .exists()
+    )
+    removed = session.execute(
+        delete(ColourChange).where(ColourChange.at < before_ms, replaced),
+        execution_options={"synchronize_session": False},
+    )
+    return int(getattr(removed, "rowcount", 0))

@@ -159,8 +159,8 @@ class AlertRow(Base):
 class AlertStep(Base):
     """One step of an alert's timeline.
 
-    A step of the rule side has the id ``{alert}/{revision}/{kind}``; an operator's has a UUID
-    and ``by``, the user's name.
+    A step of the rule side has the id ``{alert}/{revision}/{kind}``; an operator's has
+    ``{alert}/step/{number}`` and ``by``, the user's name.
     """
 
     __tablename__ = "alert_step"
@@ -232,13 +232,15 @@ class EdgeState(Base):
 class DeadLetterRow(Base):
     """Something that was refused, with the reason; ``raw`` is its first 64 KiB.
 
-    ``source`` is the lane or topic on which it came.
+    ``source`` is the lane or topic on which it came. Positions are those of one log; a new
+    journal counts from 1 again, so ``log`` tells them apart.
     """
 
     __tablename__ = "dead_letter"
-    __table_args__ = (Index("ix_dead_letter_pos_index", "pos", "index"),)
+    __table_args__ = (Index("ix_dead_letter_at_pos_index", "at", "pos", "index"),)
 
     id: Mapped[str] = mapped_column(CleanText, primary_key=True)
+    log: Mapped[str] = mapped_column(CleanText)
     pos: Mapped[int] = mapped_column(Long)
     index: Mapped[int] = mapped_column(Integer)
     at: Mapped[int] = mapped_column(Long)
@@ -253,7 +255,9 @@ class DeclaredLoss(Base):
     """A loss that was declared; ``events`` is None where nobody knows how many."""
 
     __tablename__ = "declared_loss"
+    __table_args__ = (Index("ix_declared_loss_at_pos_index", "at", "pos", "index"),)
 
+    log: Mapped[str] = mapped_column(CleanText, primary_key=True)
     pos: Mapped[int] = mapped_column(Long, primary_key=True, autoincrement=False)
     index: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     at: Mapped[int] = mapped_column(Long)

@@ -44,19 +44,20 @@ from core.storage.records.tree import replace_topology
 _Row = dict[str, Any]
 
 
-def apply(session: Session, outputs: Sequence[Output], now_ms: int) -> None:
+def apply(session: Session, outputs: Sequence[Output], now_ms: int, *, log: str = "") -> None:
     """Store outputs in their order; what changed is told to the live sequence at ``now_ms``.
 
     An alert's revision at or below the stored one changes nothing, and no column that
     operators write is touched. A topology replaces the tree as a whole; colours, presence and
-    edge states stay where their ids stay.
+    edge states stay where their ids stay. ``log`` is the identity of the log that the losses'
+    positions refer to, where there has been more than one.
     """
     if not outputs:
         return
     changes.lock(session)
     told: list[NewChange] = []
     for segment in _segments(outputs):
-        told += _apply_segment(session, segment, now_ms)
+        told += _apply_segment(session, segment, now_ms, log)
     if told:
         changes.append_changes(session, told, now_ms)
 
@@ -89,7 +90,9 @@ def _segments(outputs: Sequence[Output]) -> Iterator[list[Output]]:
     yield segment
 
 
-def _apply_segment(session: Session, outputs: list[Output], now_ms: int) -> list[NewChange]:
+def _apply_segment(
+    session: Session, outputs: list[Output], now_ms: int, log: str
+) -> list[NewChange]:
     told: list[NewChange] = []
     alerts: list[AlertOutput] = []
     colours: dict[str, _Row] = {}
@@ -107,7 +110,7 @@ def _apply_segment(session: Session, outputs: list[Output], now_ms: int) -> list
         elif isinstance(output, EdgeOutput):
             edges.setdefault(output.edge, []).append(output)
         elif isinstance(output, LossOutput):
-            losses[output.pos, output.index] = asdict(output)
+            losses[output.pos, output.index] = asdict(output) | {"log": log}
         else:
             told += _apply_topology(session, output)
     told += apply_alerts(session, alerts, now_ms)

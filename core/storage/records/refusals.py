@@ -15,13 +15,18 @@ from core.storage.records.models import DeadLetterRow, DeclaredLoss
 from core.storage.records.paging import decode_key, encode_key
 from core.storage.records.sql import chunks, upsert
 
+#: The order of the lists: when it was journalled, then where.
+_LETTER_KEYS = (DeadLetterRow.at, DeadLetterRow.pos, DeadLetterRow.index)
+_LOSS_KEYS = (DeclaredLoss.at, DeclaredLoss.pos, DeclaredLoss.index)
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """Something refused: entry ``pos`` of the collector's log, item ``index`` in it.
 
     ``source`` is the lane or topic, ``field`` the dotted path of the offending field, ``raw``
-    its bytes (stored up to 64 KiB), ``at`` ms (UTC).
+    its bytes (stored up to 64 KiB), ``at`` ms (UTC). ``log`` is the log's identity, where
+    there has been more than one.
     """
 
     pos: int
@@ -32,11 +37,12 @@ class DeadLetter:
     field: str = ""
     raw: bytes = b""
     site: str | None = None
+    log: str = ""
 
     @property
     def id(self) -> str:
-        """Return the letter's id."""
-        return f"{self.pos}-{self.index}"
+        """Return the letter's id: ``{pos}-{index}``, after the log's identity if it has one."""
+        return f"{self.log}-{self.pos}-{self.index}" if self.log else f"{self.pos}-{self.index}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,7 @@ def add_dead_letters(session: Session, rows: Sequence[DeadLetter], now: int) -> 
         [
             {
                 "id": row.id,
+                "log": row.log,
                 "pos": row.pos,
                 "index": row.index,
                 "at": row.at,
@@ -82,7 +89,7 @@ def add_dead_letters(session: Session, rows: Sequence[DeadLetter], now: int) -> 
         update=(),
     )
     total = counters.add(session, counters.DEAD_LETTERS, len(fresh))
-    newest = max(fresh, key=lambda row: (row.pos, row.index))
+    newest = max(fresh, key=lambda row: (row.at, row.pos, row.index))
     payload = {
         "added": len(fresh),
         "total": total,
@@ -98,15 +105,14 @@ def list_dead_letters(session: Session, *, limit: int = 100, before: str | None 
     Each is ``{id, pos, index, at, site, source, reason, field, size, raw}``; ``raw`` is its
     text as far as it is UTF-8, with U+FFFD for the rest.
     """
-    query = select(DeadLetterRow).order_by(DeadLetterRow.pos.desc(), DeadLetterRow.index.desc())
+    query = select(DeadLetterRow).order_by(*(key.desc() for key in _LETTER_KEYS))
     if before is not None:
-        key = decode_key(before, int, int)
-        query = query.where(tuple_(DeadLetterRow.pos, DeadLetterRow.index) < tuple_(*key))
+        query = query.where(tuple_(*_LETTER_KEYS) < tuple_(*decode_key(before, int, int, int)))
     rows = list(session.scalars(query.limit(limit + 1)))
     last = rows[limit - 1] if len(rows) > limit else None
     return Page(
         [dead_letter_view(row) for row in rows[:limit]],
-        encode_key(last.pos, last.index) if last else None,
+        encode_key(last.at, last.pos, last.index) if last else None,
     )
 
 
@@ -135,16 +141,11 @@ def cap_dead_letters(session: Session, keep: int) -> int:
     """Remove the oldest beyond the newest ``keep``, counted in ``dead_letters_trimmed``."""
     changes.lock(session)
     key = session.execute(
-        select(DeadLetterRow.pos, DeadLetterRow.index)
-        .order_by(DeadLetterRow.pos.desc(), DeadLetterRow.index.desc())
-        .offset(keep)
-        .limit(1)
+        select(*_LETTER_KEYS).order_by(*(key.desc() for key in _LETTER_KEYS)).offset(keep).limit(1)
     ).one_or_none()
     if key is None:
         return 0
-    result = session.execute(
-        delete(DeadLetterRow).where(tuple_(DeadLetterRow.pos, DeadLetterRow.index) <= tuple_(*key))
-    )
+    result = session.execute(delete(DeadLetterRow).where(tuple_(*_LETTER_KEYS) <= tuple_(*key)))
     removed = int(getattr(result, "rowcount", 0))
     counters.add(session, counters.DEAD_LETTERS_TRIMMED, removed)
     return removed
@@ -154,16 +155,16 @@ def list_losses(
     session: Session, *, edge: str | None = None, limit: int = 500, before: str | None = None
 ) -> Page:
     """Return a page of declared losses, newest first; raise ContractError on a bad ``before``."""
-    query = select(DeclaredLoss).order_by(DeclaredLoss.pos.desc(), DeclaredLoss.index.desc())
+    query = select(DeclaredLoss).order_by(*(key.desc() for key in _LOSS_KEYS))
     if edge is not None:
         query = query.where(DeclaredLoss.edge == edge)
     if before is not None:
-        key = decode_key(before, int, int)
-        query = query.where(tuple_(DeclaredLoss.pos, DeclaredLoss.index) < tuple_(*key))
+        query = query.where(tuple_(*_LOSS_KEYS) < tuple_(*decode_key(before, int, int, int)))
     rows = list(session.scalars(query.limit(limit + 1)))
     last = rows[limit - 1] if len(rows) > limit else None
     return Page(
-        [loss_view(row) for row in rows[:limit]], encode_key(last.pos, last.index) if last else None
+        [loss_view(row) for row in rows[:limit]],
+        encode_key(last.at, last.pos, last.index) if last else None,
     )
 
 

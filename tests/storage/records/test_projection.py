@@ -34,7 +34,7 @@ from tests.storage.records.samples import (
 )
 
 PROPERTY = settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -239,6 +239,7 @@ def _log() -> None:
     op.create_table(
         "dead_letter",
         sa.Column("id", TEXT, nullable=False),
+        sa.Column("log", TEXT, nullable=False),
         sa.Column("pos", LONG, nullable=False),
         sa.Column("index", sa.Integer(), nullable=False),
         sa.Column("at", LONG, nullable=False),
@@ -249,9 +250,10 @@ def _log() -> None:
         sa.Column("raw", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_dead_letter"),
     )
-    op.create_index("ix_dead_letter_pos_index", "dead_letter", ["pos", "index"])
+    op.create_index("ix_dead_letter_at_pos_index", "dead_letter", ["at", "pos", "index"])
     op.create_table(
         "declared_loss",
+        sa.Column("log", TEXT, nullable=False),
         sa.Column("pos", LONG, autoincrement=False, nullable=False),
         sa.Column("index", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("at", LONG, nullable=False),
@@ -263,8 +265,9 @@ def _log() -> None:
         sa.Column("last_seq", LONG, nullable=False),
         sa.Column("events", LONG, nullable=True),
         sa.Column("reason", TEXT, nullable=False),
-        sa.PrimaryKeyConstraint("pos", "index", name="pk_declared_loss"),
+        sa.PrimaryKeyConstraint("log", "pos", "index", name="pk_declared_loss"),
     )
+    op.create_index("ix_declared_loss_at_pos_index", "declared_loss", ["at", "pos", "index"])
     op.create_index("ix_declared_loss_edge", "declared_loss", ["edge"])
     op.create_table(
         "change",
