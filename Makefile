@@ -44,7 +44,7 @@ docs: ## Write the generated documents anew
 
 bench: ## Measure events/s and latency through broker, collector, store and rules
 	@$(SETUP) test
-	$(BIN)/python -m tests.bench $(ARGS)
+	$(BIN)/python -m bench $(ARGS)
 
 soak: ## Run the long fault tests
 	@$(SETUP) test
