@@ -1,0 +1,40 @@
+/** An alert's reason as lines for people: nested values are opened, times and spans spelt out. */
+
+export interface ReasonLine {
+  key: string;
+  /** Names of the levels above, outermost first. */
+  under: string[];
+  value: string | number | boolean | null;
+  as: "time" | "span" | "plain";
+}
+
+const FIRST_TIME = 1_000_000_000_000;
+const MOST = 60;
+/** The rule's own sentence in both languages stands above the lines. */
+const SENTENCES = new Set(["zh", "en"]);
+
+function kindOf(key: string, value: unknown): ReasonLine["as"] {
+  if (typeof value !== "number") return "plain";
+  const timely = /(^|_)(at|since|until|time|heard|began|raised|from|to|contact)$/.test(key);
+  if (timely && value > FIRST_TIME) return "time";
+  return /^(for|window|within|expect|every|dwell|open)_m?s$/.test(key) ? "span" : "plain";
+}
+
+/** Flatten a reason; at most 60 lines, for a rule may quote much. */
+export function reasonLines(reason: Readonly<Record<string, unknown>>): ReasonLine[] {
+  const lines: ReasonLine[] = [];
+  const visit = (key: string, value: unknown, under: string[]): void => {
+    if (lines.length >= MOST || value === undefined) return;
+    if (Array.isArray(value) && value.every((item) => typeof item !== "object" || item === null)) {
+      lines.push({ key, under, value: value.map(String).join(", "), as: "plain" });
+    } else if (typeof value === "object" && value !== null) {
+      for (const [name, inner] of Object.entries(value)) visit(name, inner, [...under, key]);
+    } else {
+      lines.push({ key, under, value: value as ReasonLine["value"], as: kindOf(key, value) });
+    }
+  };
+  for (const [key, value] of Object.entries(reason)) {
+    if (!SENTENCES.has(key)) visit(key, value, []);
+  }
+  return lines;
+}
