@@ -57,13 +57,13 @@ def test_the_first_revision_can_be_taken_back(empty_url: str) -> None:
     records.close()
 
 
-def test_a_schema_of_a_newer_version_is_refused(url: str) -> None:
-    records = Records(url).open()
+def test_a_schema_of_a_newer_version_is_refused(empty_url: str) -> None:
+    records = Records(empty_url).open()
     with records.session() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     records.close()
     with pytest.raises(SettingsError, match="9999"):
-        Records(url).open()
+        Records(empty_url).open()
 
 
 def test_a_reading_transaction_cannot_write(records: Records) -> None:
