@@ -30,6 +30,7 @@ check: ## Formatting, lint, types, import rules, generated documents
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m core.contracts.schema --check
+	$(BIN)/python -m scripts.settings_reference --check
 	$(BIN)/python -m pytest -q tests/test_imports.py tests/test_house.py
 	$(BIN)/python scripts/setup.py npm run check
 
@@ -41,6 +42,7 @@ format: ## Format the code
 docs: ## Write the generated documents anew
 	@$(SETUP) test
 	$(BIN)/python -m core.contracts.schema
+	$(BIN)/python -m scripts.settings_reference
 
 bench: ## Measure events/s and latency through broker, collector, store and rules
 	@$(SETUP) test

@@ -1,7 +1,7 @@
 """Compiled decoding: the pydantic models of the vocabulary, translated once into structs.
 
 pydantic states the contract, explains refusals and writes the JSON Schemas; the structs made
-here enforce the same shapes and ranges five times as fast (ADR 0009). A property test holds
+here enforce the same shapes and ranges markedly faster (ADR 0009). A property test holds
 the two against each other. ``Event`` objects are what the running system passes around.
 """
 
