@@ -98,8 +98,8 @@ class Influx:
 
         One that is there already is left as it is, its retention too.
         """
-        if self._client is not None:
-            self._ensure_bucket(self._client, retention_days)
+        if self._settings.version > 1:
+            self._ensure_bucket(retention_days)
             return
         name = self._settings.database
         known = self.select("SHOW DATABASES")
@@ -108,23 +108,35 @@ class Influx:
         duration = f" WITH DURATION {retention_days}d" if retention_days else ""
         self._ask("POST", f"CREATE DATABASE {identifier(name)}{duration}")
 
-    def _ensure_bucket(self, client: Any, retention_days: int | None) -> None:
-        name = self._settings.database
-        buckets = client.buckets_api()
+    def _ensure_bucket(self, retention_days: int | None) -> None:
+        """Create a bucket of 2.x; without a right to, the first write tells whether it is there.
+
+        (A token for one bucket may not list buckets, and InfluxDB 3 makes its databases itself.)
+        """
+        name, org = self._settings.database, self._settings.org
+        found = self._manage("GET", "buckets", params={"name": name, "org": org})
+        if found.get("buckets"):
+            return
+        organisations = self._manage("GET", "orgs", params={"org": org}).get("orgs")
+        if not organisations:
+            return
+        rules = [{"type": "expire", "everySeconds": (retention_days or 0) * 86_400}]
+        bucket = {"name": name, "orgID": organisations[0]["id"], "retentionRules": rules}
+        self._manage("POST", "buckets", json=bucket)
+
+    def _manage(self, method: str, what: str, **request: Any) -> dict[str, Any]:
+        """Use the management interface of 2.x; empty where it is not there or not allowed."""
         try:
-            if buckets.find_bucket_by_name(name) is not None:
-                return
-            rules = {"type": "expire", "everySeconds": (retention_days or 0) * 86_400}
-            buckets.create_bucket(
-                bucket_name=name, retention_rules=rules, org=self._settings.org or None
-            )
-        except InfluxDBError as error:
-            # A token for one bucket may not list buckets, and InfluxDB 3 makes its databases
-            # itself: the first write tells whether this is one.
-            if _status(error) not in (400, 401, 403, 404, 405, 422):
-                raise self._unavailable(str(error)) from error
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise self._unavailable(str(error)) from error
+            answer = self._open_http.request(method, f"{self._url}/api/v2/{what}", **request)
+        except httpx.HTTPError as error:
+            raise self._unavailable(str(error) or type(error).__name__) from error
+        if answer.status_code >= 500:
+            raise self._unavailable(f"{answer.status_code} {_reason(answer.content)}")
+        try:
+            found = msgspec.json.decode(answer.content) if answer.is_success else {}
+        except msgspec.DecodeError:
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def _write_v1(self, body: bytes) -> None:
         headers = {"Content-Type": "text/plain; charset=utf-8"}
