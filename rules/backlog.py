@@ -1,0 +1,269 @@
+"""What was while an edge was away: its backlog is folded beside the present, then merged.
+
+While an edge drains, each (rule, key) that its backlog or its fresh state touches is split:
+the live cell goes on with what happens now (the ``device.snapshot`` above all), a *shadow*
+starts as a copy of the state before and takes the late events. When every lane that a rule
+listens to has drained, the two become one again:
+
+* what began and ended in the backlog is told as history: silent, discovered late;
+* what stood before the outage and ended in the backlog is cleared at its true time;
+* what still stands at the backlog's end alarms fully, with the time at which it began;
+* what the snapshot already raised keeps its id, and its beginning is corrected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import msgspec
+
+from core.contracts.alerts import RuleSide
+from core.contracts.outputs import StepKind
+from rules import life
+from rules.cells import Cell, Observation
+from rules.edges import EdgeState
+from rules.life import Decision
+from rules.live import Live, new_cell
+from rules.plan import ActiveRule
+from rules.subjects import Subject
+
+
+class Shadow(msgspec.Struct):
+    """The backlog's side of one split (rule, key).
+
+    ``before`` is the alert that stood when the outage began; ``ended`` what the backlog saw
+    ending. ``touched`` says that the live side heard of it since, ``confirmed`` what it heard
+    last if that was true, ``false_at`` since when it is false otherwise; ``cleared`` is the
+    alert that the live side cleared meanwhile.
+    """
+
+    subject: str
+    cell: Cell
+    before: str | None = None
+    ended: list[RuleSide] = []
+    touched: bool = False
+    confirmed: Observation | None = None
+    false_at: int | None = None
+    cleared: RuleSide | None = None
+
+
+class _ShadowSink:
+    """Collects what ends in a backlog; nothing of it is published yet."""
+
+    def __init__(self, shadow: Shadow, noticed: int) -> None:
+        self.noticed = noticed
+        self._shadow = shadow
+
+    def publish(self, alert: RuleSide, step: StepKind, _at: int) -> None:
+        """Keep an alert that ended."""
+        if step is StepKind.CLEARED:
+            self._shadow.ended.append(alert)
+
+
+class Backlog:
+    """Splits and merges; works on the shadows that each edge holds."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+
+    def is_split(self, edge: EdgeState, active: ActiveRule, key: str) -> bool:
+        """Tell whether the backlog has a shadow of a key, or something that needs one."""
+        return (active.rule.id, key) in edge.shadows or key in active.cells
+
+    def _shadow(self, edge: EdgeState, active: ActiveRule, subject: Subject, key: str) -> Shadow:
+        name = (active.rule.id, key)
+        shadow = edge.shadows.get(name)
+        if shadow is None:
+            cell = active.cells.get(key)
+            twin = new_cell(active, subject, key) if cell is None else cell.twin()
+            shadow = Shadow(subject.id, twin, before=None if twin.alert is None else twin.alert.id)
+            edge.shadows[name] = shadow
+        return shadow
+
+    # -- late events ---------------------------------------------------------------------------
+
+    def late_hold(
+        self, edge: EdgeState, active: ActiveRule, subject: Subject, key: str, seen: Observation
+    ) -> Decision:
+        """A late event makes the condition true."""
+        shadow, sink = self._until(edge, active, subject, key, seen.at)
+        return life.hold(active, shadow.cell, subject, seen, sink)
+
+    def late_release(
+        self, edge: EdgeState, active: ActiveRule, subject: Subject, key: str, at: int
+    ) -> Decision:
+        """A late event makes the condition false."""
+        shadow, sink = self._until(edge, active, subject, key, at)
+        return life.release(active, shadow.cell, subject, at, sink)
+
+    def late_over(
+        self, edge: EdgeState, active: ActiveRule, subject: Subject, key: str, at: int
+    ) -> Decision:
+        """A late event makes the clear condition true."""
+        shadow, sink = self._until(edge, active, subject, key, at)
+        return life.over(shadow.cell, life.ordered(shadow.cell, at), sink)
+
+    def _until(
+        self, edge: EdgeState, active: ActiveRule, subject: Subject, key: str, at: int
+    ) -> tuple[Shadow, _ShadowSink]:
+        shadow = self._shadow(edge, active, subject, key)
+        sink = _ShadowSink(shadow, self._live.noticed)
+        self._advance(active, shadow, subject, at, sink)
+        return shadow, sink
+
+    def _advance(
+        self, active: ActiveRule, shadow: Shadow, subject: Subject, at: int, sink: _ShadowSink
+    ) -> None:
+        cell = shadow.cell
+        if not life.advance(active, cell, subject, at, sink):
+            cell.since = cell.due = None
+            cell.window = []
+
+    # -- live events while the backlog comes ---------------------------------------------------
+
+    def live_hold(
+        self, edge: EdgeState, active: ActiveRule, subject: Subject, key: str, seen: Observation
+    ) -> Decision:
+        """What happens now makes the condition true."""
+        shadow = self._shadow(edge, active, subject, key)
+        shadow.touched, shadow.confirmed, shadow.false_at = True, seen, None
+        return self._live.hold(active, subject, key, seen)
+
+    def live_end(
+        self,
+        edge: EdgeState,
+        active: ActiveRule,
+        subject: Subject,
+        key: str,
+        at: int,
+        end: Callable[[], Decision],
+    ) -> Decision:
+        """What happens now makes the condition false, or the clear condition true, since ``at``."""
+        shadow = self._shadow(edge, active, subject, key)
+        if shadow.false_at is None:
+            shadow.false_at = at
+        shadow.touched, shadow.confirmed = True, None
+        cell = active.cells.get(key)
+        alert = None if cell is None else cell.alert
+        decision = end()
+        if decision is Decision.CLEARED and alert is not None and alert.id == shadow.before:
+            shadow.cleared = replace(
+                alert, cleared_at=max(at, alert.began_at), revision=alert.revision + 1
+            )
+        return decision
+
+    # -- merging -------------------------------------------------------------------------------
+
+    def merge(self, edge: EdgeState, *, everything: bool = False) -> None:
+        """Merge the shadows of all rules whose lanes have drained (or of all rules)."""
+        for name in list(edge.shadows):
+            active = self._live.plan.rules.get(name[0])
+            if active is not None and not everything and not active.lanes.isdisjoint(edge.pending):
+                continue
+            shadow = edge.shadows.pop(name)
+            subject = self._live.subjects.get(shadow.subject)
+            if active is not None and subject is not None:
+                self._merge(active, shadow, subject, edge.born_at)
+
+    def _merge(self, active: ActiveRule, shadow: Shadow, subject: Subject, end: int) -> None:
+        sink = _ShadowSink(shadow, self._live.noticed)
+        stop = end if shadow.false_at is None else shadow.false_at
+        self._advance(active, shadow, subject, stop, sink)
+        for alert in shadow.ended:
+            if alert.id == shadow.before:
+                self._ended_before(active, shadow, subject, alert)
+            else:
+                self._history(alert, alert.cleared_at)
+        cell = shadow.cell
+        live = active.cells.get(cell.key)
+        if cell.since is not None:
+            self._still(active, shadow, subject, end)
+        elif cell.window and live is None:
+            self._adopt(active, shadow, subject)
+        elif cell.window and live is not None:
+            live.window = sorted({*cell.window, *live.window})[-active.rule.count :]
+
+    def _ended_before(
+        self, active: ActiveRule, shadow: Shadow, subject: Subject, ended: RuleSide
+    ) -> None:
+        """What stood before the outage ended in the backlog, at ``ended.cleared_at``."""
+        at = ended.cleared_at or ended.began_at
+        live = active.cells.get(shadow.cell.key)
+        if live is None or live.alert is None or live.alert.id != ended.id:
+            cleared = shadow.cleared
+            if cleared is not None and cleared.cleared_at != at:
+                corrected = replace(cleared, cleared_at=at, revision=cleared.revision + 1)
+                self._live.tell(corrected, StepKind.CORRECTED)
+            return
+        life.over(live, at, self._live)
+        self._live.settle(active, live)
+        seen = shadow.confirmed
+        if seen is not None and shadow.cell.since is None:
+            # It began again after the backlog's end; the fresh state told of it.
+            again = replace(seen, since=max(seen.since, at))
+            self._live.hold(active, subject, shadow.cell.key, again)
+
+    def _history(self, alert: RuleSide, cleared_at: int | None) -> None:
+        told = replace(
+            alert,
+            late=True,
+            revision=1,
+            attention=0,
+            noticed_at=self._live.noticed,
+            cleared_at=cleared_at,
+        )
+        self._live.tell(told, StepKind.HISTORY)
+
+    def _still(self, active: ActiveRule, shadow: Shadow, subject: Subject, end: int) -> None:
+        """The backlog ends with the condition true."""
+        cell = shadow.cell
+        live = active.cells.get(cell.key)
+        if shadow.false_at is not None:
+            alert = cell.alert
+            if alert is not None and alert.id != shadow.before:
+                self._history(alert, max(shadow.false_at, alert.raised_at))
+        elif live is None or live.since is None:
+            self._adopt(active, shadow, subject)
+        elif live.alert is None:
+            if cell.alert is not None or live.since >= (cell.since or 0):
+                self._adopt(active, shadow, subject)
+        elif live.alert.id == shadow.before:
+            if not shadow.touched:
+                live.grades, live.fired_at = cell.grades, max(live.fired_at, cell.fired_at)
+                live.occurrences, live.at = cell.occurrences, max(live.at, cell.at)
+            self._refresh(active, live, max(end, live.at))
+        else:
+            self._same_occurrence(active, shadow, live)
+            self._refresh(active, live, max(end, live.at))
+
+    def _same_occurrence(self, active: ActiveRule, shadow: Shadow, live: Cell) -> None:
+        cell = shadow.cell
+        if live.alert is None or cell.since is None:
+            return
+        began = cell.since if cell.alert is None else cell.alert.began_at
+        if began == live.alert.began_at:
+            return
+        raised = began + active.rule.for_ms if cell.alert is None else cell.alert.raised_at
+        live.since = began
+        self._live.correct(live, began_at=began, raised_at=raised)
+
+    def _refresh(self, active: ActiveRule, live: Cell, now: int) -> None:
+        life.regrade(active, live, now, self._live)
+        live.due = life.next_due(active, live)
+        self._live.settle(active, live)
+
+    def _adopt(self, active: ActiveRule, shadow: Shadow, subject: Subject) -> None:
+        """The backlog's cell becomes the live one; what stands in it alarms now."""
+        cell = shadow.cell
+        old = active.cells.get(cell.key)
+        if old is not None:
+            cell.at = max(cell.at, old.at)
+            cell.fired_at = max(cell.fired_at, old.fired_at)
+        active.cells[cell.key] = cell
+        if cell.alert is not None and cell.alert.id != shadow.before:
+            cell.alert = replace(cell.alert, revision=1, attention=1, noticed_at=self._live.noticed)
+            self._live.publish(cell.alert, StepKind.RAISED, cell.alert.raised_at)
+        self._live.settle(active, cell)
+        if cell.due is not None and cell.due <= subject.now:
+            self._live.step(active, cell, subject, subject.now)

@@ -1,0 +1,92 @@
+"""Edges as the engine knows them: online or away, and how much of a backlog still comes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from core.contracts.outputs import EdgeOutput
+
+if TYPE_CHECKING:
+    from rules.backlog import Shadow
+    from rules.subjects import Subject
+
+_EPOCHS_KEPT = 4
+#: Snapshots come last and no rule listens to them: rules do not wait for their backlog.
+_NOT_AWAITED = "media"
+
+
+@dataclass(slots=True)
+class EdgeState:
+    """One edge.
+
+    ``pending`` holds per lane the last seq of the backlog that is still to come: what is at or
+    below it is late. ``seen`` holds per epoch and lane the highest seq so far. ``born_at`` is
+    when the edge came back, the end of what its backlog tells of; ``back_q`` the same and
+    ``listening_q`` when its backlog had come, in listening time.
+    """
+
+    id: str
+    site: str
+    known: bool = False
+    online: bool = False
+    epoch: str = ""
+    born_at: int = 0
+    back_q: int = 0
+    listening_q: int = 0
+    pending: dict[str, int] = field(default_factory=dict)
+    seen: dict[str, dict[str, int]] = field(default_factory=dict)
+    shadows: dict[tuple[str, str], Shadow] = field(default_factory=dict)
+    subjects: list[Subject] = field(default_factory=list)
+
+    @property
+    def drained(self) -> bool:
+        """Tell whether all of its backlog has come."""
+        return not self.pending
+
+    @property
+    def listening(self) -> bool:
+        """Tell whether silence now means silence: it is online and has no backlog."""
+        return self.online and not self.pending
+
+    def birth(self, data: Any, at: int) -> None:
+        """Take an ``edge.online``."""
+        self.known = self.online = True
+        self.epoch = data.epoch
+        self.born_at = at
+        seen = self._lanes(data.epoch)
+        self.pending = {
+            lane: through
+            for lane, through in data.through.items()
+            if data.backlog and lane != _NOT_AWAITED and through > seen.get(lane, 0)
+        }
+
+    def take(self, epoch: str, lane: str, seq: int) -> bool:
+        """Note a batch; return False for one that was there before."""
+        seen = self._lanes(epoch)
+        if seq <= seen.get(lane, 0):
+            return False
+        seen[lane] = seq
+        return True
+
+    def is_late(self, epoch: str, lane: str, seq: int) -> bool:
+        """Tell whether a batch belongs to the backlog."""
+        return epoch == self.epoch and seq <= self.pending.get(lane, 0)
+
+    def reached(self, epoch: str, lane: str, seq: int) -> bool:
+        """Note that a lane has come to ``seq``; return whether that ends its backlog."""
+        if epoch != self.epoch or seq < self.pending.get(lane, 1 << 62):
+            return False
+        del self.pending[lane]
+        return True
+
+    def _lanes(self, epoch: str) -> dict[str, int]:
+        if epoch not in self.seen:
+            while len(self.seen) >= _EPOCHS_KEPT:
+                del self.seen[next(iter(self.seen))]
+            self.seen[epoch] = {}
+        return self.seen[epoch]
+
+    def output(self, at: int) -> EdgeOutput:
+        """Return what there is to say of it now."""
+        return EdgeOutput(self.id, self.site, at, self.online, self.drained, self.epoch)

@@ -1,0 +1,11 @@
+"""The closed expression grammar of rule conditions: tokens, syntax tree, types, closures.
+
+Comparisons, ``and``/``or``/``not``, arithmetic, ``in``, literals and a few named functions; at
+most 200 nodes and a depth of 8. No attributes, loops, regular expressions or calls by name,
+and nothing is ever given to Python's own ``eval`` or ``exec``.
+
+Missing values make three-valued logic (Kleene): a comparison or sum with a field that the
+device did not give is *unknown*; ``false and unknown`` is false, ``true or unknown`` is true,
+everything else with an unknown is unknown. A condition fires only when it is true, and clears
+only when it is false; unknown changes nothing.
+"""

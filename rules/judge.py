@@ -1,0 +1,306 @@
+"""Judges events by the rules: live ones, a backlog's, and the states of a fresh snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from core.contracts.codec import Event, make_event
+from core.contracts.errors import ContractError
+from core.contracts.log import BatchEntry
+from core.contracts.outputs import Presence
+from rules.backlog import Backlog
+from rules.edges import EdgeState
+from rules.live import Live
+from rules.losses import loss_of
+from rules.plan import ActiveRule, KindPlan
+from rules.presence import Presences
+from rules.silence import Silences
+from rules.subjects import Subject
+
+#: An event this far (ms) ahead of the collector's time is taken to be of now.
+FUTURE_MS = 300_000
+_NAMES_KEPT = 10_000
+
+Origin = tuple[str, str, str, int, int]
+"""Edge, epoch, lane, seq and index; a plain event has no edge and its position as seq."""
+
+
+class Judge:
+    """Runs the closures and says to the live side or the backlog what came of it."""
+
+    def __init__(
+        self, live: Live, backlog: Backlog, presence: Presences, silence: Silences,
+        counters: dict[str, int], unknown: dict[str, int],
+    ) -> None:  # fmt: skip
+        self._live = live
+        self._backlog = backlog
+        self._presence = presence
+        self._silence = silence
+        self._counters = counters
+        self._unknown = unknown
+
+    def _count(self, name: str) -> None:
+        self._counters[name] = self._counters.get(name, 0) + 1
+
+    def subject(self, event: Event, edge: EdgeState | None, site: str) -> Subject | None:
+        """Return who an event is about; unknown and foreign devices are counted, not folded."""
+        subject = self._live.subjects.get(event.device)
+        if subject is None:
+            self._count("unknown_devices")
+            if event.device in self._unknown or len(self._unknown) < _NAMES_KEPT:
+                self._unknown[event.device] = self._unknown.get(event.device, 0) + 1
+            return None
+        if edge is None or subject.edge_id is None:
+            is_own = subject.site == site
+        else:
+            is_own = subject.edge_id == edge.id
+        if not is_own or subject.is_edge != event.kind.startswith("edge."):
+            self._count("foreign_devices")
+            return None
+        return subject
+
+    # -- batches -------------------------------------------------------------------------------
+
+    def live_batch(
+        self, edge: EdgeState, events: list[tuple[int, Event]], entry: BatchEntry
+    ) -> None:
+        """Fold what happens now; the engine's hottest loop, without allocations of its own."""
+        batch = entry.batch
+        subjects = self._live.subjects
+        edge_id = edge.id
+        now_q = self._live.now_q
+        latest = entry.at + FUTURE_MS
+        for index, event in events:
+            subject = subjects.get(event.device)
+            if subject is None or subject.edge_id != edge_id or subject.is_edge:
+                checked = self.subject(event, edge, entry.site)
+                if checked is None:
+                    continue
+                subject = checked
+            at = event.at
+            if at > latest:
+                at = entry.at
+                self._count("future_events")
+            kind = event.kind
+            if kind == "device.health" and not event.data.online:
+                self._presence.unwell(subject, event.data, entry.at, self._live.outputs)
+            else:
+                subject.heard_q = now_q
+                subject.heard_at = at
+                if subject.presence is not Presence.ONLINE:
+                    self._presence.heard(subject, entry.at, self._live.outputs)
+            plan = subject.plans.get(kind)
+            if plan is not None or at >= subject.next_due or kind == "device.snapshot":
+                origin = (batch.edge, batch.epoch, batch.lane.value, batch.seq, index)
+                self.event(subject, event, at, origin, edge, plan)
+            elif at > subject.now:
+                subject.now = at
+            if subject.is_edge:
+                self._declare(event, index, edge, entry)
+
+    def _declare(self, event: Event, index: int, edge: EdgeState, entry: BatchEntry) -> None:
+        loss = loss_of(
+            event, pos=entry.pos, index=index, at=entry.at, site=entry.site, edge=edge.id,
+            epoch=entry.batch.epoch,
+        )  # fmt: skip
+        if loss is not None:
+            self._live.outputs.append(loss)
+
+    def late_batch(self, edge: EdgeState, entry: BatchEntry) -> None:
+        """Fold a backlog into the shadows; what an edge says of itself is never late."""
+        batch = entry.batch
+        for index, event in batch.events:
+            subject = self.subject(event, edge, entry.site)
+            if subject is None:
+                continue
+            if subject.is_edge:
+                self.live_batch(edge, [(index, event)], entry)
+                continue
+            plan = subject.plans.get(event.kind)
+            if plan is not None and event.kind != "device.snapshot":
+                at = min(event.at, entry.at)
+                origin = (batch.edge, batch.epoch, batch.lane.value, batch.seq, index)
+                self._late(edge, subject, event, at, origin, plan)
+
+    def _late(
+        self,
+        edge: EdgeState,
+        subject: Subject,
+        event: Event,
+        at: int,
+        origin: Origin,
+        plan: KindPlan,
+    ) -> None:
+        backlog = self._backlog
+        for test, active in plan.tests:
+            verdict = test(event.data, subject)
+            if verdict is None:
+                continue
+            key = active.key_of(subject, event.data)
+            if verdict is True:
+                seen = active.observe(subject, event, identity(origin), at, at)
+                backlog.late_hold(edge, active, subject, key, seen)
+            elif backlog.is_split(edge, active, key):
+                backlog.late_release(edge, active, subject, key, at)
+        for test, active in plan.clears:
+            key = active.key_of(subject, event.data)
+            if backlog.is_split(edge, active, key) and test(event.data, subject) is True:
+                backlog.late_over(edge, active, subject, key, at)
+
+    # -- one live event ------------------------------------------------------------------------
+
+    def event(
+        self,
+        subject: Subject,
+        event: Event,
+        at: int,
+        origin: Origin,
+        edge: EdgeState | None,
+        plan: KindPlan | None,
+    ) -> None:
+        """Judge one live event; ``edge`` is the edge that it came through, if any."""
+        if event.kind == "device.snapshot":
+            self._snapshot(subject, event, at, origin, edge)
+            return
+        if at > subject.now:
+            subject.now = at
+            if at >= subject.next_due:
+                self._live.advance(subject, at)
+        if plan is None:
+            return
+        subject.last[event.kind] = event
+        data = event.data
+        pending = edge is not None and edge.pending
+        for test, active in plan.tests:
+            verdict = test(data, subject)
+            if verdict is True:
+                self._true(active, subject, event, origin, at, at, edge)
+            elif verdict is False and (active.cells or pending):
+                self._false(active, subject, data, at, edge)
+        if plan.clears or plan.absents:
+            self._clear(plan, subject, event, at, edge)
+
+    def _true(
+        self,
+        active: ActiveRule,
+        subject: Subject,
+        event: Event,
+        origin: Origin,
+        since: int,
+        at: int,
+        edge: EdgeState | None,
+    ) -> None:
+        key = active.key_of(subject, event.data)
+        seen = active.observe(subject, event, identity(origin), since, at)
+        if edge is not None and _is_split(active, edge):
+            self._backlog.live_hold(edge, active, subject, key, seen)
+        else:
+            self._live.hold(active, subject, key, seen)
+
+    def _false(
+        self, active: ActiveRule, subject: Subject, data: Any, at: int, edge: EdgeState | None
+    ) -> None:
+        key = active.key_of(subject, data)
+        if edge is not None and _is_split(active, edge):
+            self._backlog.live_end(
+                edge, active, subject, key, at,
+                lambda: self._live.release(active, subject, key, at),
+            )  # fmt: skip
+        elif key in active.cells:
+            self._live.release(active, subject, key, at)
+
+    def _clear(
+        self, plan: KindPlan, subject: Subject, event: Event, at: int, edge: EdgeState | None
+    ) -> None:
+        for test, active in plan.clears:
+            split = edge is not None and _is_split(active, edge)
+            if not (active.cells or split) or test(event.data, subject) is not True:
+                continue
+            key = active.key_of(subject, event.data)
+            if edge is not None and split:
+                self._backlog.live_end(
+                    edge, active, subject, key, at, self._ending(active, key, at)
+                )
+            else:
+                self._live.over(active, key, at)
+        if event.kind != "device.health" or event.data.online:
+            for active in plan.absents:
+                self._silence.heard(active, subject, at)
+
+    def _ending(self, active: ActiveRule, key: str, at: int) -> Callable[[], Any]:
+        return lambda: self._live.over(active, key, at)
+
+    # -- snapshots -----------------------------------------------------------------------------
+
+    def _snapshot(
+        self, subject: Subject, event: Event, at: int, origin: Origin, edge: EdgeState | None
+    ) -> None:
+        """Take a device's fresh state: each state has held since its ``since``, up to ``at``.
+
+        What is false comes first: it ended before the device's own time comes to ``at``.
+        """
+        trues: list[tuple[ActiveRule, Event, int]] = []
+        for held, since in self._states(subject, event, at):
+            plan = subject.plans.get(held.kind)
+            if held.kind == "device.health" and not held.data.online:
+                outputs = self._live.outputs
+                self._presence.unwell(subject, held.data, self._live.noticed, outputs)
+            if plan is None:
+                continue
+            subject.last[held.kind] = held
+            for test, active in plan.tests:
+                verdict = test(held.data, subject)
+                if verdict is True:
+                    trues.append((active, held, since))
+                elif verdict is False:
+                    self._ended(active, subject, held, since, edge)
+            self._clear(plan, subject, held, since, edge)
+        for active, held, since in trues:
+            self._true(active, subject, held, origin, since, at, edge)
+        subject.now = max(subject.now, at)
+        self._live.advance(subject, subject.now)
+        if (plan := subject.plans.get(event.kind)) is not None:
+            for active in plan.absents:
+                self._silence.heard(active, subject, at)
+
+    def _states(self, subject: Subject, event: Event, at: int) -> list[tuple[Event, int]]:
+        found: list[tuple[Event, int]] = []
+        for state in event.data.states:
+            try:
+                held = make_event(
+                    state.kind, device=subject.id, at=at, seen=event.seen, data=state.data
+                )
+            except ContractError:
+                self._count("unusable_states")
+                continue
+            found.append((held, min(state.since, at)))
+        return found
+
+    def _ended(
+        self,
+        active: ActiveRule,
+        subject: Subject,
+        held: Event,
+        since: int,
+        edge: EdgeState | None,
+    ) -> None:
+        cell = active.cells.get(active.key_of(subject, held.data))
+        is_split = edge is not None and _is_split(active, edge)
+        if cell is not None and cell.due is not None and cell.due <= since and not is_split:
+            self._live.step(active, cell, subject, since)
+        self._false(active, subject, held.data, since, edge)
+
+
+def _is_split(active: ActiveRule, edge: EdgeState) -> bool:
+    """Tell whether a backlog of an edge may still change what a rule thinks."""
+    return bool(edge.pending) and not active.lanes.isdisjoint(edge.pending)
+
+
+def identity(origin: Origin) -> tuple[str, dict[str, Any]]:
+    """Return an event's identity as text and as data."""
+    edge, epoch, lane, seq, index = origin
+    if not edge:
+        return f"pos/{seq}", {"pos": seq}
+    named = {"edge": edge, "epoch": epoch, "lane": lane, "seq": seq, "index": index}
+    return f"{edge}/{epoch}/{lane}/{seq}/{index}", named

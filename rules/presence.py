@@ -1,0 +1,100 @@
+"""Presence: whether a device is heard within its expected interval, and if not, why.
+
+A device is late after one interval (and a grace of a fifth), offline after three. Time in
+which its edge is away or still drains a backlog does not count: silence is counted from the
+later of the last word and the moment from which the edge was listened to again. While the
+edge is away, its devices are offline with the edge as cause; when it returns they are unknown
+until they are heard. Any live event is a word, a backlog's is not. A device without an
+expected interval is online from its first word until its edge or its health says otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.contracts.outputs import Cause, Output, Presence, PresenceOutput
+from rules.colours import Colours
+from rules.subjects import NEVER, Subject
+from rules.timers import Timers, What
+
+GRACE = 0.2
+OFFLINE_AFTER = 3
+_GATEWAY_CAUSES = frozenset({"gateway", "bus", "network"})
+
+
+class Presences:
+    """The fold over what is heard; a change goes to ``outputs`` and to the colours."""
+
+    def __init__(self, timers: Timers, colours: Colours) -> None:
+        self._timers = timers
+        self._colours = colours
+
+    def heard(self, subject: Subject, at: int, outputs: list[Output]) -> None:
+        """A device that was not online has been heard (``heard_at`` and ``heard_q`` are set)."""
+        self._set(subject, Presence.ONLINE, None, at, outputs)
+        self.watch(subject)
+
+    def unwell(self, subject: Subject, data: Any, at: int, outputs: list[Output]) -> None:
+        """The edge says that it cannot reach a device."""
+        cause = Cause.GATEWAY if data.cause in _GATEWAY_CAUSES else Cause.DEVICE
+        subject.wake_q = NEVER
+        self._set(subject, Presence.OFFLINE, cause, at, outputs)
+
+    def edge_away(self, subject: Subject, at: int, outputs: list[Output]) -> None:
+        """The edge of a device went offline."""
+        subject.wake_q = NEVER
+        self._set(subject, Presence.OFFLINE, Cause.EDGE, at, outputs)
+
+    def edge_back(self, subject: Subject, at: int, outputs: list[Output]) -> None:
+        """The edge of a device returned: whether the device did, nobody knows yet."""
+        if subject.cause is Cause.EDGE:
+            self._set(subject, Presence.UNKNOWN, None, at, outputs)
+
+    def watch(self, subject: Subject) -> None:
+        """Set the timer for a device's next word, if it is to be expected now."""
+        deadline = self._deadline(subject)
+        if deadline < subject.wake_q:
+            subject.wake_q = deadline
+            self._timers.push(deadline, What.PRESENCE, "", subject.id)
+
+    def _deadline(self, subject: Subject) -> int:
+        """Return when (listening time) silence changes a device's presence."""
+        expect = subject.expect_ms
+        if expect is None or not subject.running or subject.presence is Presence.OFFLINE:
+            return NEVER
+        if subject.edge is None and subject.heard_at is None:
+            return NEVER  # nobody said that this device exists already
+        base = subject.heard_q
+        if subject.edge is not None:
+            base = max(base, subject.edge.listening_q)
+        if subject.presence is Presence.LATE:
+            return base + OFFLINE_AFTER * expect
+        return base + round(expect * (1 + GRACE))
+
+    def due(self, subject: Subject, timer_at: int, at: int, outputs: list[Output]) -> None:
+        """A presence timer of a device came due at ``timer_at`` (listening time)."""
+        if timer_at != subject.wake_q:
+            return
+        subject.wake_q = NEVER
+        if self._deadline(subject) == timer_at:
+            if subject.presence is Presence.LATE:
+                self._set(subject, Presence.OFFLINE, Cause.DEVICE, at, outputs)
+            else:
+                self._set(subject, Presence.LATE, Cause.DEVICE, at, outputs)
+        self.watch(subject)
+
+    def _set(
+        self,
+        subject: Subject,
+        presence: Presence,
+        cause: Cause | None,
+        at: int,
+        outputs: list[Output],
+    ) -> None:
+        if subject.is_edge or (subject.presence is presence and subject.cause is cause):
+            return
+        if (subject.presence is Presence.ONLINE) != (presence is Presence.ONLINE):
+            self._colours.hear(subject.node, 1 if presence is Presence.ONLINE else -1)
+        subject.presence = presence
+        subject.cause = cause
+        outputs.append(PresenceOutput(subject.id, at, presence, subject.heard_at, cause))
