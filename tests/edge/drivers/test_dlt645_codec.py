@@ -1,0 +1,173 @@
+"""DL/T 645-2007 frames and BCD against published vectors and against themselves."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.drivers.dlt645.codec import (
+    ERROR,
+    READ,
+    READ_ADDRESS,
+    REPLY,
+    CodecError,
+    Decoder,
+    Frame,
+    decode_bcd,
+    encode,
+    encode_bcd,
+    error_text,
+    read_request,
+)
+from edge.drivers.dlt645.items import ITEMS, Item
+
+ADDRESS = "000012345678"
+ALL_ITEMS: dict[int, Item] = {
+    item.identifier: item
+    for items in ITEMS.values()
+    for outer in items
+    for item in (outer, *outer.instead)
+}
+REPLIES = {
+    "68785634120000689108333334339A785634E616": {"energy_kwh": 12345.67},
+    "68785634120000689106333434353855D816": {"voltage_l1_v": 220.5},
+    "68785634120000689107333435355684335B16": None,
+    "68785634120000689107333435355684335A16": {"current_l1_a": 5.123},
+    "68785634120000689107333336357856B4CF16": {"power_w": -1234.5},
+    "6878563412000068910633333935B83C4316": {"power_factor": 0.985},
+    "687856341200006891063638333783330916": {"relay_closed": False},
+}
+
+
+@pytest.mark.parametrize(("text", "values"), REPLIES.items())
+def test_published_replies(text: str, values: dict[str, float] | None) -> None:
+    frames = Decoder().feed(bytes.fromhex(text))
+    if values is None:  # the same frame with a wrong checksum
+        assert frames == []
+        return
+    (frame,) = frames
+    assert frame.address == ADDRESS
+    assert frame.is_reply
+    assert frame.function == READ
+    assert not frame.is_error
+    item = ALL_ITEMS[int.from_bytes(frame.data[:4], "little")]
+    assert item.decode(frame.data[4:]) == values
+    assert encode(frame, wake=0) == bytes.fromhex(text)
+
+
+def test_published_requests() -> None:
+    energy = "6878563412000068110433333433C616"
+    status = "6878563412000068110436383337D116"
+    assert read_request(ADDRESS, 0x00010000) == b"\xfe" * 4 + bytes.fromhex(energy)
+    assert read_request(ADDRESS, 0x04000503) == b"\xfe" * 4 + bytes.fromhex(status)
+    asked = encode(Frame("A" * 12, READ_ADDRESS), wake=0)
+    assert asked == bytes.fromhex("68AAAAAAAAAAAA681300DF16")
+
+
+def test_demand_and_address_replies() -> None:
+    demand = bytes.fromhex("68785634120000 68 91 0C 33333434 9A7836 634B383659 0C16")
+    (frame,) = Decoder().feed(demand)
+    assert frame.data[:4] == (0x01010000).to_bytes(4, "little")
+    assert decode_bcd(frame.data[4:7]) == 34567
+    address = bytes.fromhex("687856341200006893 06AB8967453333 C316")
+    (frame,) = Decoder().feed(address)
+    assert frame.function == READ_ADDRESS
+    assert frame.data[::-1].hex() == ADDRESS
+
+
+def test_an_error_reply_says_why() -> None:
+    (frame,) = Decoder().feed(bytes.fromhex("68785634120000 68D10135EB16"))
+    assert frame.is_error
+    assert frame.control == READ | REPLY | ERROR
+    assert error_text(frame.data[0]) == "no such data"
+    assert error_text(0x05) == "other error, password or not authorised"
+    assert error_text(0) == "no reason given"
+
+
+addresses = st.text("0123456789", min_size=12, max_size=12)
+frames = st.builds(
+    Frame,
+    address=addresses,
+    control=st.integers(0, 255),
+    data=st.binary(max_size=200),
+)
+
+
+@given(st.lists(frames, min_size=1, max_size=4), st.data())
+def test_frames_survive_any_cutting_of_the_stream(sent: list[Frame], data: st.DataObject) -> None:
+    stream = b"".join(encode(frame, wake=index % 5) for index, frame in enumerate(sent))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
+    decoder, got = Decoder(), []
+    for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        got += decoder.feed(stream[start:end])
+    assert got == sent
+    assert decoder.skipped == 0
+
+
+@given(st.binary(max_size=60), frames, st.binary(max_size=60), frames)
+def test_frames_are_found_again_after_garbage(
+    before: bytes, first: Frame, between: bytes, second: Frame
+) -> None:
+    decoder = Decoder()
+    got = decoder.feed(before + encode(first) + between + encode(second))
+    # Garbage may look like the beginning of a frame; then a few more bytes settle it.
+    got += decoder.feed(bytes(212))
+    assert first in got
+    assert second in got
+
+
+@given(frames, st.integers(0, 5000), st.integers(1, 255))
+def test_a_corrupt_byte_never_gives_another_frame(frame: Frame, where: int, flip: int) -> None:
+    raw = bytearray(encode(frame, wake=0))
+    raw[where % len(raw)] ^= flip
+    assert frame not in Decoder().feed(bytes(raw))
+
+
+@given(st.binary(max_size=2000))
+def test_any_bytes_are_survived_with_bounded_memory(garbage: bytes) -> None:
+    decoder = Decoder()
+    frames_found = decoder.feed(garbage)
+    decoder.clear()
+    assert decoder.skipped <= len(garbage)
+    assert all(len(frame.data) <= 200 for frame in frames_found)
+
+
+@given(st.integers(2, 6), st.data())
+def test_bcd_round_trip(size: int, data: st.DataObject) -> None:
+    signed = data.draw(st.booleans())
+    limit = (8 if signed else 10) * 10 ** (size * 2 - 1) - 1
+    value = data.draw(st.integers(-limit if signed else 0, limit))
+    raw = encode_bcd(value, size, signed=signed)
+    assert len(raw) == size
+    if raw != b"\xff" * size:
+        assert decode_bcd(raw, signed=signed) == value
+
+
+def test_bcd_refuses_what_is_not_bcd() -> None:
+    with pytest.raises(CodecError):
+        decode_bcd(b"\x1a\x00")
+    with pytest.raises(CodecError):
+        decode_bcd(b"")
+    with pytest.raises(CodecError):
+        encode_bcd(-1, 2)
+    with pytest.raises(CodecError):
+        encode_bcd(10_000, 2)
+    assert decode_bcd(b"\xff\xff\xff") is None
+
+
+def test_encoding_refuses_what_does_not_fit() -> None:
+    with pytest.raises(CodecError):
+        encode(Frame("12", READ))
+    with pytest.raises(CodecError):
+        encode(Frame(ADDRESS, READ, bytes(201)))
+
+
+def test_a_block_leaves_out_the_phase_that_is_not_there() -> None:
+    block = ALL_ITEMS[0x0201FF00]
+    assert block.decode(bytes.fromhex("0522 FFFF 1022")) == {
+        "voltage_l1_v": 220.5,
+        "voltage_l3_v": 221.0,
+    }
+    with pytest.raises(CodecError):
+        block.decode(bytes.fromhex("0522FFFF"))

@@ -1,0 +1,96 @@
+"""The multipart parser: any cutting, lying lengths, pictures, garbage, bounded memory."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.drivers.isapi_door.alert_stream import AlertStream, AlertStreamError, boundary_of
+
+
+def part(body: bytes, kind: str = "application/json", length: int | None = -1) -> bytes:
+    head = f"--B\r\nContent-Type: {kind}\r\n"
+    if length is not None:
+        head += f"Content-Length: {len(body) if length < 0 else length}\r\n"
+    return head.encode() + b"\r\n" + body + b"\r\n"
+
+
+objects = st.dictionaries(
+    st.text(max_size=8), st.one_of(st.integers(), st.text(max_size=20), st.none()), max_size=5
+)
+
+
+@given(
+    st.lists(
+        st.tuples(objects, st.sampled_from([-1, None, 3, 90_000]), st.booleans()), max_size=6
+    ),
+    st.data(),
+)
+def test_every_object_arrives_whatever_the_lengths_say(
+    sent: list[tuple[dict[str, object], int | None, bool]], data: st.DataObject
+) -> None:
+    stream = b"HTTP noise\r\n"
+    for value, length, picture in sent:
+        stream += part(json.dumps(value).encode(), length=length)
+        if picture:
+            stream += part(b"\xff\xd8" + bytes(range(256)) * 4 + b"\xff\xd9", "image/jpeg")
+    stream += b"--B--\r\n"
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
+    parser, got = AlertStream(b"B"), []
+    for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        got += parser.feed(stream[start:end])
+    assert got == [value for value, _, _ in sent]
+    assert parser.parts >= len(sent)
+    assert parser.counts["malformed_parts"] == 0
+
+
+def test_an_object_is_given_out_before_the_next_part_begins() -> None:
+    parser = AlertStream(boundary_of('multipart/mixed; boundary="MIME_boundary"'))
+    head = b"--MIME_boundary\r\nContent-Type: application/json\r\n"
+    assert parser.feed(head + b'\r\n{"a": {"b": 1}') == []
+    assert parser.feed(b"}\r\n") == [{"a": {"b": 1}}]
+    assert parser.feed(head + b'Content-Length: 7\r\n\r\n{"a":2}') == [{"a": 2}]
+
+
+@pytest.mark.parametrize(
+    "bad", [b"{not json", b"[1, 2]", b'{"a":' * 9000 + b"}", b"\xff\xfe", b'{"a": NaN}']
+)
+def test_a_malformed_part_costs_only_itself(bad: bytes) -> None:
+    parser = AlertStream(b"B")
+    assert parser.feed(part(bad) + part(b'{"a": 1}')) == [{"a": 1}]
+    assert parser.counts["malformed_parts"] + parser.counts["oversize_parts"] == 1
+
+
+def test_xml_and_endless_parts_are_passed_over() -> None:
+    parser = AlertStream(b"B")
+    assert parser.feed(part(b"<EventNotificationAlert/>", "application/xml")) == []
+    assert parser.counts["other_parts"] == 1
+    parser.feed(b"--B\r\nContent-Type: application/json\r\n\r\n")
+    for _ in range(300):
+        parser.feed(b"x" * 1000)
+        assert len(parser._buffer) < 80_000
+    assert parser.counts["oversize_parts"] == 1
+    parser.feed(b"\r\n--B\r\n")
+    for _ in range(50):
+        parser.feed(b"h" * 1000)
+        assert len(parser._buffer) < 12_000
+    assert parser.counts["malformed_parts"] == 1
+    assert parser.feed(part(b'{"a": 1}')) == [{"a": 1}]
+
+
+@given(st.lists(st.binary(max_size=200), max_size=30))
+def test_any_bytes_are_survived(chunks: list[bytes]) -> None:
+    parser = AlertStream(b"B")
+    for chunk in chunks:
+        parser.feed(chunk)
+
+
+def test_the_boundary_comes_from_the_content_type() -> None:
+    assert boundary_of("multipart/mixed; boundary=MIME_boundary") == b"MIME_boundary"
+    assert AlertStream(b"--B").feed(part(b'{"a": 1}')) == [{"a": 1}]
+    for bad in ("text/html", "multipart/mixed", "", "multipart/mixed; boundary=" + "x" * 300):
+        with pytest.raises(AlertStreamError):
+            boundary_of(bad)
