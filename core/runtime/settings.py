@@ -19,7 +19,7 @@ from core.contracts.errors import SettingsError
 
 PREFIX = "ESTATE_"
 #: Variables with the prefix that are not settings.
-_RESERVED = frozenset({"ESTATE_CLOCK", "ESTATE_SETTINGS"})
+_RESERVED = frozenset({"ESTATE_CLOCK", "ESTATE_SETTINGS", "ESTATE_SUPERVISED"})
 M = TypeVar("M", bound=BaseModel)
 Port = Annotated[int, Field(ge=0, le=65_535)]
 

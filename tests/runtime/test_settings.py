@@ -51,6 +51,7 @@ def test_the_environment_goes_above_the_file(tmp_path: Path) -> None:
         "ESTATE_API__PUBLIC_URL": "https://estate.example",
         "ESTATE_CLOCK": "1:2:3",
         "ESTATE_SETTINGS": "elsewhere",
+        "ESTATE_SUPERVISED": "1",
         "HOME": "/nowhere",
     }
     settings = load(path, environment)
