@@ -1,0 +1,1 @@
+"""The worker: whatever runs by the clock."""
