@@ -37,7 +37,7 @@ from dashboard_api.live.endpoints import router as live
 from dashboard_api.live.hub import LiveHub
 from dashboard_api.live.source import RecordsSource
 from dashboard_api.media.endpoints import router as media
-from dashboard_api.security import MAX_BODY_BYTES, KnownHosts, SecurityHeaders, check_transport
+from dashboard_api.security import BoundedBody, KnownHosts, SecurityHeaders, check_transport
 from dashboard_api.series.endpoints import router as series
 from dashboard_api.series.service import SeriesService
 from dashboard_api.server import EmbeddedServer, listen, make_server
@@ -59,7 +59,7 @@ def create_app(
     """Build the app: routes, handlers and middleware; opens nothing.
 
     ``services`` is None where only the description is wanted. The middleware stands from the
-    inside out: last resort, gzip, known hosts, security headers.
+    inside out: last resort, bounded body, gzip, known hosts, security headers.
     """
     app = FastAPI(
         title="smart-estate",
@@ -69,7 +69,6 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
-        max_body_size=MAX_BODY_BYTES,
     )
     app.state.services = services
     problems.install(app)
@@ -80,6 +79,7 @@ def create_app(
     describe(app)
     console.install(app, static)
     app.add_middleware(problems.LastResort)
+    app.add_middleware(BoundedBody)
     app.add_middleware(GZipMiddleware, minimum_size=_GZIP_FROM_BYTES, compresslevel=_GZIP_LEVEL)
     app.add_middleware(KnownHosts, api=api)
     app.add_middleware(SecurityHeaders)

@@ -209,7 +209,7 @@ def _on_validation(_: Request, error: Exception) -> Response:
 def _on_http(_: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    kinds = {404: Kind.NOT_FOUND, 413: Kind.TOO_LARGE, 401: Kind.SIGN_IN_REQUIRED}
+    kinds = {400: Kind.INVALID, 404: Kind.NOT_FOUND}
     return Problem(
         HTTPStatus(error.status_code),
         kinds.get(error.status_code, Kind.HTTP),

@@ -5,6 +5,7 @@ The middlewares are plain ASGI, one concern each; their order stands in :mod:`da
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -18,6 +19,9 @@ from core.runtime.settings import ApiSettings
 from dashboard_api.problems import Kind, Problem
 
 MAX_BODY_BYTES = 64 * 1024
+#: Seconds within which a body has to arrive.
+_BODY_S = 15.0
+_BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 #: ECharts writes style attributes into its tooltips; nothing else is inline.
 CONTENT_SECURITY_POLICY = (
@@ -135,6 +139,73 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, with_headers)
+
+
+class BoundedBody:
+    """ASGI: reads a request's body, within a size and a time, before anything parses it."""
+
+    def __init__(
+        self, app: ASGIApp, limit: int = MAX_BODY_BYTES, patience_s: float = _BODY_S
+    ) -> None:
+        self._app = app
+        self._limit = limit
+        self._patience_s = patience_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["method"] in _BODILESS:
+            await self._app(scope, receive, send)
+            return
+        try:
+            async with asyncio.timeout(self._patience_s):
+                body = await self._read(scope, receive)
+        except TimeoutError:
+            problem = Problem(
+                HTTPStatus.REQUEST_TIMEOUT, Kind.HTTP, "the body did not arrive in time"
+            )
+            await problem.response()(scope, receive, send)
+            return
+        except _TooLargeError:
+            problem = Problem(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                Kind.TOO_LARGE,
+                f"a body holds at most {self._limit} bytes",
+                headers={"Connection": "close"},
+            )
+            await problem.response()(scope, receive, send)
+            return
+        if body is None:
+            return
+        told = False
+
+        async def replay() -> Message:
+            nonlocal told
+            if told:
+                return await receive()
+            told = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._app(scope, replay, send)
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
+        """Return the body, or None when the client has gone."""
+        length = Headers(scope=scope).get("content-length", "0")
+        if not length.isdecimal() or int(length[:20]) > self._limit:
+            raise _TooLargeError
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            body += message.get("body", b"")
+            if len(body) > self._limit:
+                raise _TooLargeError
+            if not message.get("more_body", False):
+                return bytes(body)
+
+
+class _TooLargeError(Exception):
+    """A body is larger than the limit."""
 
 
 def address_of(request: Request) -> str:

@@ -19,6 +19,12 @@ from core.contracts.errors import RetryableError
 from dashboard_api.live.hub import Frame, LiveHub, Reset, encode_event
 
 HEARTBEAT = b": heartbeat\n\n"
+#: Seconds without a change after which a comment says that all is well.
+HEARTBEAT_S = 15.0
+#: Seconds between two looks at the session.
+RECHECK_S = 2.0
+#: Seconds that a client may leave what was sent to it unread.
+PATIENCE_S = 20.0
 #: Milliseconds after which a browser reconnects.
 _RETRY_MS = 2_000
 #: Seconds that the end of a stream may take to send.
@@ -41,9 +47,6 @@ class EventStream(Response):
         hello: Callable[[int], dict[str, object]],
         still_allowed: Callable[[], Awaitable[bool]],
         abort: Callable[[], None],
-        heartbeat_s: float = 15.0,
-        recheck_s: float = 2.0,
-        patience_s: float = 20.0,
     ) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
@@ -53,9 +56,6 @@ class EventStream(Response):
         self._hello = hello
         self._still_allowed = still_allowed
         self._abort = abort
-        self._heartbeat_s = heartbeat_s
-        self._recheck_s = recheck_s
-        self._patience_s = patience_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Stream until one of the ends is reached."""
@@ -97,7 +97,7 @@ class EventStream(Response):
             await self._send(send, _reset_event(self._reset))
         while True:
             try:
-                async with asyncio.timeout(self._heartbeat_s):
+                async with asyncio.timeout(HEARTBEAT_S):
                     taken = await self._hub.take(self._cursor)
             except TimeoutError:
                 await self._send(send, HEARTBEAT)
@@ -116,13 +116,13 @@ class EventStream(Response):
 
     async def _send(self, send: Send, body: bytes, *, last: bool = False) -> None:
         """Send; raise TimeoutError when the client does not read for too long."""
-        async with asyncio.timeout(self._patience_s):
+        async with asyncio.timeout(PATIENCE_S):
             await send({"type": "http.response.body", "body": body, "more_body": not last})
 
     async def _watch_session(self) -> None:
         failures = 0
         while True:
-            await asyncio.sleep(self._recheck_s)
+            await asyncio.sleep(RECHECK_S)
             try:
                 if not await self._still_allowed():
                     return

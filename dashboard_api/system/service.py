@@ -77,6 +77,11 @@ class HealthService:
                 self._kept = (now, self._look(now))
             return self._kept[1]
 
+    def forget(self) -> None:
+        """Make the next question look again."""
+        with self._lock:
+            self._kept = None
+
     async def watch(self) -> None:
         """Look every few seconds, so that what stands still is seen to stand still."""
         while True:
@@ -107,7 +112,7 @@ class HealthService:
             with self._records.reading() as session:
                 rows = processes.list_processes(session)
                 found = session.execute(select(CursorRow.projector, CursorRow.position))
-                cursors = dict(found.tuples().all())
+                cursors = {row.projector: row.position for row in found}
         except StoreUnavailableError:
             records = Part(
                 name="records", state=PartState.DOWN, message="the database does not answer"
