@@ -27,6 +27,7 @@ from simulators.simulation import Simulation
 SIMULATION_FILE = "simulation.json"
 TOPOLOGY_FILE = "topology.yaml"
 STEPS_FILE = "steps.jsonl"
+MEMORY_FILE = "memory.json"
 _log = structlog.get_logger()
 
 
@@ -34,9 +35,9 @@ class SimulatorsApp:
     """Starts everything and writes what the other processes need into one folder.
 
     ``topology.yaml``, ``edges/<edge>.yaml``, ``steps.jsonl`` (what the scenario did) and, last,
-    ``simulation.json``: its presence says that every peer listens. The default folder is
-    ``simulation`` in the data folder. Ports are those of the folder's last run where they are
-    free, else new ones.
+    ``simulation.json``: its presence says that every peer listens; a stop removes it. The
+    default folder is ``simulation`` in the data folder. ``memory.json`` keeps what the next run
+    goes on from: the ports, where they are free then, and the meters' registers.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class SimulatorsApp:
         chosen = scenario.load(self._scenario_name)
         community = generate(self._seed, meter_period_s=self._meter_period_s)
         scenario.check_targets(chosen, community)
-        earlier = await asyncio.to_thread(self._take_earlier)
+        earlier = await asyncio.to_thread(self._remember)
         ports = {k: v for k, v in earlier.get("ports", {}).items() if isinstance(v, int)}
         async with contextlib.AsyncExitStack() as stack:
             simulation = Simulation(community, self._clock, broker=self._broker, ports=ports)
@@ -106,7 +107,7 @@ class SimulatorsApp:
             stack.callback(self._steps_file.close)
             self._start_playing(chosen, simulation)
             stack.push_async_callback(self._stop_playing)
-            self._write_simulation()
+            await asyncio.to_thread(self._write_simulation)
             self._stack = stack.pop_all()
         _log.info("simulators started", scenario=chosen.name, seed=self._seed,
                   devices=len(community.topology["devices"]), folder=str(self.folder))  # fmt: skip
@@ -114,7 +115,7 @@ class SimulatorsApp:
     async def stop(self) -> None:
         """Stop playing and drop every connection."""
         if self._simulation is not None:
-            await asyncio.to_thread(self._write_simulation)
+            await asyncio.to_thread(self._withdraw)
         await self._stack.aclose()
         self._player = self._simulation = None
 
@@ -156,19 +157,22 @@ class SimulatorsApp:
             self._steps_file.flush()
         if step.action in ("normal_load", "close_relay"):
             # The registers are off their plan from here on; a crash must not set them back.
-            self._write_simulation()
+            self._write_memory()
 
     # -- files -------------------------------------------------------------------------------
 
-    def _take_earlier(self) -> dict[str, Any]:
+    def _remember(self) -> dict[str, Any]:
         """Read what the folder's last run left, and take back its sign that all is ready."""
-        earlier = files.read_json(self.path)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.path.unlink(missing_ok=True)
         except OSError as error:
             raise SettingsError(f"{self.folder}: {error.strerror}") from None
-        return earlier
+        return files.read_json(self.folder / MEMORY_FILE)
+
+    def _withdraw(self) -> None:
+        self._write_memory()
+        self.path.unlink(missing_ok=True)
 
     def _write_files(self, chosen: Scenario) -> None:
         community = self.simulation.community
@@ -185,11 +189,23 @@ class SimulatorsApp:
                 stale.unlink()
         self._scenario_name = chosen.name
 
+    def _ports(self) -> dict[str, int]:
+        ports = self.simulation.ports()
+        if self._control is not None:
+            ports["control"] = self._control.port
+        return ports
+
+    def _write_memory(self) -> None:
+        memory = {
+            "seed": self._seed,
+            "ports": self._ports(),
+            "meter_offsets_wh": self.simulation.meter_offsets(),
+        }
+        files.write_json(self.folder / MEMORY_FILE, memory)
+
     def _write_simulation(self) -> None:
         simulation, control = self.simulation, self._control
-        ports = simulation.ports()
-        if control is not None:
-            ports["control"] = control.port
+        self._write_memory()
         host, port = self._broker
         files.write_json(
             self.path,
@@ -206,8 +222,7 @@ class SimulatorsApp:
                     "port": control.port if control else None,
                     "token": control.token if control else None,
                 },
-                "ports": ports,
-                "meter_offsets_wh": simulation.meter_offsets(),
+                "ports": self._ports(),
             },
             private=True,
         )

@@ -88,10 +88,10 @@ class _Builder:
     def gate(self) -> None:
         """Add the estate's gates with their doors and camera."""
         gates = (
-            (1, "main-in", "南大门入口", "Main gate, entry", (-6, -112), 3.0),
-            (2, "main-out", "南大门出口", "Main gate, exit", (6, -112), 2.4),
-            (3, "east", "东门", "East gate", (116, 12), 1.2),
-            (4, "west", "西门", "West gate", (-120, 8), 0.8),
+            (1, "main-in", "南大门入口", "Main gate, entry", (-6, -112), 8.0),
+            (2, "main-out", "南大门出口", "Main gate, exit", (6, -112), 7.0),
+            (3, "east", "东门", "East gate", (116, 12), 3.5),
+            (4, "west", "西门", "West gate", (-120, 8), 2.0),
         )
         for number, suffix, zh, en, at, busy in gates:
             self._door("jinxiu-gate-controller", number, f"jinxiu-gate-{suffix}", zh, en,
@@ -131,7 +131,7 @@ class _Builder:
             if building.shape is not Shape.PODIUM:
                 self._door(f"{edge}-controller", None, f"{parent}-door", f"{label_zh}单元门",
                            f"{label_en}, door", parent, edge,
-                           (building.x, building.y - 9), 0.25 * building.floors / 9)  # fmt: skip
+                           (building.x, building.y - 9), 0.75 * building.floors / 9)  # fmt: skip
             self._lifts(building, parent, label_zh, label_en, edge)
         if building.shape is Shape.PODIUM:
             self._shops(own, edge, building)

@@ -84,7 +84,7 @@ class Simulation:
             for peer in self.peers().values():
                 await peer.start()
                 self._started.append(peer)
-        except OSError:
+        except BaseException:
             await self.stop()
             raise
 

@@ -135,9 +135,9 @@ class Scene:
             picture = cv2.warpAffine(
                 picture, shift, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REFLECT_101
             )
-        picture = self._add_noise(picture)
-        self._overlay(picture, now_ms)
-        return picture
+        grainy = self._add_noise(picture)
+        self._overlay(grainy, now_ms)
+        return grainy
 
     # -- what moves --------------------------------------------------------------------------
 
