@@ -9,7 +9,7 @@ from typing import Protocol
 import structlog
 
 from collector.feed import Chunk, Feed
-from core.contracts.errors import RetryableError
+from core.contracts.errors import EstateError
 
 log = structlog.get_logger(__name__)
 
@@ -108,7 +108,7 @@ class Projector:
         while not self._stopping.is_set():
             try:
                 action()
-            except RetryableError as error:
+            except EstateError as error:  # also what needs a person: it may be mended meanwhile
                 self.failures += 1
                 if self.trouble is None:
                     log.warning("projector stands still", projector=self.name, why=str(error))

@@ -82,7 +82,9 @@ class Journal:
         self._position = int(meta["pos"])
         self._lanes = Lanes(self._connection)
         self._ballast(fill=True)
-        self._thread = threading.Thread(target=self._run, name=f"journal-{self._path.stem}")
+        self._thread = threading.Thread(
+            target=self._run, name=f"journal-{self._path.stem}", daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:

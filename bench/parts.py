@@ -1,0 +1,127 @@
+"""The processes that a measurement runs, and what they cost."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from core.runtime.broker import free_port
+
+_MOSQUITTO = """\
+listener {port} 127.0.0.1
+allow_anonymous true
+persistence false
+max_queued_messages 0
+max_inflight_messages 0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """CPU seconds and peak resident memory (MiB) of a process since its start."""
+
+    cpu_s: float
+    peak_mib: float
+
+
+def cost(pid: int) -> Cost:
+    """Read what a process has cost so far from /proc."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    ticks = int(fields[11]) + int(fields[12])
+    status = Path(f"/proc/{pid}/status").read_text()
+    peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return Cost(ticks / os.sysconf("SC_CLK_TCK"), int(peak.split()[1]) / 1024)
+
+
+@contextlib.contextmanager
+def broker(folder: Path) -> Iterator[tuple[int, int]]:
+    """Run mosquitto; yield its port and process id."""
+    program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+    if program is None:
+        raise SystemExit("bench: mosquitto is needed (Debian: apt-get install mosquitto)")
+    port = free_port()
+    config = folder / "mosquitto.conf"
+    config.write_text(_MOSQUITTO.format(port=port))
+    with _process([program, "-c", str(config)], folder / "mosquitto.log") as process:
+        time.sleep(0.3)
+        yield port, process.pid
+
+
+@contextlib.contextmanager
+def part(folder: Path, name: str, *arguments: str) -> Iterator[int]:
+    """Run one part by the ``estate`` command; yield its process id."""
+    command = [sys.executable, "-m", "estate", name, *arguments]
+    with _process(command, folder / f"{name}.log") as process:
+        yield process.pid
+
+
+@contextlib.contextmanager
+def _process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output)  # noqa: S603
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def write_settings(folder: Path, broker_port: int, api_port: int) -> Path:
+    """Write settings with a data folder of their own."""
+    path = folder / "settings.yaml"
+    settings = {
+        "data": str(folder / "data"),
+        "broker": {"embedded": False, "port": broker_port},
+        "api": {"port": api_port},
+        "topology": str(folder / "topology.yaml"),
+    }
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def write_topology(folder: Path, edges: list[str], site: str) -> None:
+    """Write a site with fifty meters and ten doors an edge."""
+    name = {"zh": "测", "en": "bench"}
+    devices = []
+    for edge in edges:
+        for number in range(50):
+            devices.append(
+                {
+                    "id": f"{edge}-m{number}", "family": "meter", "name": name, "node": site,
+                    "edge": edge, "expect_s": 3600, "limits": {"power_w": 8800},
+                }
+            )  # fmt: skip
+        for number in range(10):
+            devices.append(
+                {
+                    "id": f"{edge}-door{number}", "family": "door", "name": name, "node": site,
+                    "edge": edge, "expect_s": 3600,
+                }
+            )  # fmt: skip
+    nodes = [
+        {"id": "street", "level": "street", "name": name},
+        {
+            "id": site, "level": "site", "name": name, "parent": "street",
+            "site_kind": "residential_estate",
+        },
+    ]  # fmt: skip
+    topology = {
+        "datum": "wgs84",
+        "nodes": nodes,
+        "edges": [{"id": edge, "site": site, "name": name} for edge in edges],
+        "devices": devices,
+    }
+    (folder / "topology.yaml").write_text(yaml.safe_dump(topology, allow_unicode=True))
