@@ -10,7 +10,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -199,8 +199,17 @@ def _known_keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str
     for part in path:
         fields = getattr(current, "model_fields", {})
         if part in fields:
-            current = fields[part].annotation
+            current = _section_in(fields[part].annotation)
     return list(getattr(current, "model_fields", {}))
+
+
+def _section_in(annotation: Any) -> Any:
+    """Return the model that a list, an optional or an annotated type holds, else the type."""
+    for inner in get_args(annotation):
+        found = _section_in(inner)
+        if hasattr(found, "model_fields"):
+            return found
+    return annotation
 
 
 def _override(raw: dict[str, Any], name: str, text: str) -> None:

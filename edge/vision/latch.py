@@ -9,7 +9,8 @@ _LEAST_FRAMES = 3
 class Latch:
     """A state that begins after ``on_ms`` of presence and ends after ``off_ms`` of absence.
 
-    It is unknown at first; the first transition may be to False.
+    It is unknown at first; the first transition may be to False. ``least_frames`` are needed
+    to begin, however fast the run's clock is.
     """
 
     def __init__(self, on_ms: float, off_ms: float, least_frames: int = _LEAST_FRAMES) -> None:
@@ -31,8 +32,9 @@ class Latch:
             self._candidate, self._since, self._frames = present, now, 0
         self._frames += 1
         held = now - self._since
-        needed = self._on_ms if present else self._off_ms
-        if present is self.state or held < needed or self._frames < self._least_frames:
+        needed_ms = self._on_ms if present else self._off_ms
+        needed_frames = self._least_frames if present else _LEAST_FRAMES
+        if present is self.state or held < needed_ms or self._frames < needed_frames:
             return None
         self.state = present
         return present

@@ -18,8 +18,10 @@ _FLAT = 6.0
 """Median deviation (grey levels) of the blocks below which the picture has no structure."""
 _DEFOCUSED = 0.25
 """Share of its usual sharpness below which a picture is defocused."""
-_TURNED = 0.25
-"""Correlation of the edges with the usual ones below which the camera looks elsewhere."""
+_TURNED, _SAME = 0.5, 0.7
+"""Correlation of the edges with the usual ones below which the camera looks elsewhere, and
+above which the picture adds to what is usual."""
+_EDGE_LIMIT = 40.0
 _USUAL_FRAMES = 15
 _LEARN = 0.01
 
@@ -56,10 +58,10 @@ class Quality:
             return None
         if sharpness < self._sharpness * _DEFOCUSED:
             return "defocused"
-        if _correlation(edges, self._edges) < _TURNED:
-            return "turned"
-        self._learn(sharpness, edges, _LEARN)
-        return None
+        alike = _correlation(edges, self._edges)
+        if alike > _SAME:
+            self._learn(sharpness, edges, _LEARN)
+        return "turned" if alike < _TURNED else None
 
     def _learn(self, sharpness: float, edges: npt.NDArray[np.float32], weight: float) -> None:
         self._frames += 1
@@ -108,8 +110,9 @@ def _edges(grey: Grey) -> npt.NDArray[np.float32]:
     blurred = cv2.GaussianBlur(grey, (0, 0), 2)
     across = cv2.Sobel(blurred, cv2.CV_32F, 1, 0)
     down = cv2.Sobel(blurred, cv2.CV_32F, 0, 1)
-    small = cv2.resize(cv2.magnitude(across, down), (80, 45), interpolation=cv2.INTER_AREA)
-    return small.astype(np.float32)
+    # Cut off, so that a few strong edges (a burnt-in text) do not outvote the scene.
+    strength = np.minimum(cv2.magnitude(across, down), _EDGE_LIMIT)
+    return cv2.resize(strength, (80, 45), interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
 def _correlation(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float:
