@@ -173,10 +173,16 @@ FORBIDDEN = {
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 seen = []
 
+# urllib3 asks, when it is imported, whether this machine has IPv6, by binding a socket to ::1.
+ASKING = ("urllib3/util/connection.py",)
+
 def watch(event, arguments):
     if event in FORBIDDEN or (event == "open" and isinstance(arguments[2], int)
                               and arguments[2] & WRITES and arguments[0] != "/dev/null"):
-        where = [f for f in traceback.extract_stack() if f.filename.startswith(sys.argv[1] + "/")
+        stack = traceback.extract_stack()
+        if any(f.filename.endswith(ASKING) for f in stack):
+            return
+        where = [f for f in stack if f.filename.startswith(sys.argv[1] + "/")
                  and "/.venv/" not in f.filename]
         seen.append(f"{event}{arguments!r:.120} at " + (str(where[-1:]) if where else module))
 
