@@ -117,12 +117,17 @@ class DoorController:
         door.disturbed = False
 
     async def deny(self, number: int, code: Code = Code.NO_RIGHT, *, times: int = 1) -> None:
-        """Refuse somebody, several times in a row."""
+        """Refuse somebody, several times in a row; returns after the first time."""
         door = self._door(number)
         holder = self._somebody(stream(self._seed, self.name, "deny", self._serial))
+        self.record(door.number, code, holder)
+        if times > 1:
+            self._spawn(self._try_again(door, code, holder, times - 1))
+
+    async def _try_again(self, door: Door, code: Code, holder: Holder, times: int) -> None:
         for _ in range(times):
-            self.record(door.number, code, holder)
             await self._clock.sleep(2)
+            self.record(door.number, code, holder)
 
     async def report(self, number: int, code: Code) -> None:
         """Report a code as it is (duress, blacklist, fire release, tamper …)."""

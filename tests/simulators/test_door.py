@@ -105,6 +105,9 @@ def test_the_stream_tells_what_happens_at_the_doors():
                     await model.force(1)
                 await model.report(1, Code.DURESS)
                 assert await codes(parts, 1) == [(1, 0x40A)]
+                await model.deny(2, Code.FACE_FAILED, times=3)
+                await clock.advance(5)
+                assert await codes(parts, 3) == [(5, 0x4C)] * 3
             await until(lambda: peer.listener.clients == 0)
 
     asyncio.run(run())
