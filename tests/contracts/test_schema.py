@@ -10,7 +10,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
+from jsonschema import Draft7Validator, Draft202012Validator
 
 from core.contracts import examples, topics
 from core.contracts.asyncapi import document, to_yaml
@@ -138,6 +138,14 @@ def test_the_yaml_is_read_back_as_it_was_meant() -> None:
         "deep": [{"one": {"two": [[1, 2], {"three": "3"}]}, "four": "4"}],
     }
     assert yaml.safe_load(to_yaml(odd)) == odd
+
+
+def test_the_document_is_asyncapi_3() -> None:
+    specs = DOCS.parent / "web" / "node_modules" / "@asyncapi" / "specs" / "schemas"
+    if not specs.exists():
+        pytest.skip("web/node_modules is not there: `make test` installs it")
+    schema = json.loads((specs / "3.0.0-without-$id.json").read_text(encoding="utf-8"))
+    Draft7Validator(schema).validate(DOCUMENT)
 
 
 def test_every_reference_leads_somewhere() -> None:
