@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -13,7 +13,7 @@ from core.contracts.outputs import AlertOutput
 from core.storage.records.alerts import alert_view
 from core.storage.records.changes import NewChange
 from core.storage.records.models import AlertRow, AlertStep
-from core.storage.records.sql import chunks, upsert
+from core.storage.records.sql import chunks, table, upsert
 from core.storage.records.tree import paths_of
 
 
@@ -94,9 +94,9 @@ def _step(output: AlertOutput) -> dict[str, Any]:
 
 
 def _told(session: Session, ids: list[str], now_ms: int) -> list[NewChange]:
-    rows: dict[str, AlertRow] = {}
+    views: dict[str, dict[str, Any]] = {}
     for some in chunks(ids):
-        query = select(AlertRow).where(AlertRow.id.in_(some))
-        found = session.scalars(query, execution_options={"populate_existing": True})
-        rows |= {row.id: row for row in found}
-    return [NewChange("alert", key, alert_view(rows[key], now_ms)) for key in ids]
+        # Plain rows, which have the same attributes: the unit of work would cost a third more.
+        for row in session.execute(select(table(AlertRow)).where(AlertRow.id.in_(some))):
+            views[row.id] = alert_view(cast("AlertRow", row), now_ms)
+    return [NewChange("alert", key, views[key]) for key in ids]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
+import msgspec
 from sqlalchemy import JSON, BigInteger, Dialect, Integer, MetaData, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase
@@ -20,6 +22,8 @@ def clean_text(text: str) -> str:
     """Replace what a database cannot store (NUL, lone surrogates), so that no text is poison."""
     if "\x00" in text:
         text = text.replace("\x00", _REPLACEMENT)
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -54,15 +58,22 @@ class CleanText(TypeDecorator[str]):
         return None if value is None else clean_text(value)
 
 
-class CleanJson(TypeDecorator[Any]):
-    """JSON that comes from outside; JSONB on PostgreSQL."""
+#: JSON; how it is written and read is the engine's business (:func:`dump_json`).
+CleanJson = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
-    impl = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
-    cache_ok = True
 
-    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002
-        """Clean the value on its way in."""
-        return clean_json(value)
+def dump_json(value: Any) -> str:
+    """Return ``value`` as JSON text that every database takes.
+
+    NaN and infinities become null; what :func:`clean_text` replaces is replaced.
+    """
+    try:
+        text = msgspec.json.encode(value).decode()
+    except (UnicodeEncodeError, OverflowError, TypeError):
+        return json.dumps(clean_json(value), ensure_ascii=False, allow_nan=False)
+    if "\\u0000" in text:
+        return msgspec.json.encode(clean_json(value)).decode()
+    return text
 
 
 class Base(DeclarativeBase):

@@ -8,6 +8,7 @@ sees one snapshot, so a list and the number of the live sequence beside it agree
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from sqlalchemy.orm import Session
 from core.contracts.errors import SettingsError, StoreUnavailableError
 from core.storage import sqlite
 from core.storage.records import migrate
+from core.storage.records.base import dump_json
 
 _READING = "estate_reading"
 _BUSY_S = 20.0
@@ -125,6 +127,8 @@ def _sqlite_engine(url: URL) -> Engine:
         url,
         module=pysqlite3.dbapi2,
         creator=lambda: sqlite.connect(path, busy_s=_BUSY_S),
+        json_serializer=dump_json,
+        json_deserializer=json.loads,
         pool_size=8,
         max_overflow=32,
     )
@@ -144,6 +148,8 @@ def _pg_engine(url: URL) -> Engine:
         pool_size=8,
         max_overflow=16,
         pool_pre_ping=True,
+        json_serializer=dump_json,
+        json_deserializer=json.loads,
         connect_args={"connect_timeout": 10, "application_name": "estate"},
     )
 
