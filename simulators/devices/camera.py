@@ -9,6 +9,7 @@ import asyncio
 import time
 
 import cv2
+import structlog
 
 from core.runtime.clock import Clock
 from simulators.devices.http import HttpPeer, Request, Response, Stream, Write
@@ -17,6 +18,7 @@ from simulators.devices.scene import Disturbance, Scene
 
 BOUNDARY = "frame"
 _QUALITY = 72
+_log = structlog.get_logger()
 
 
 class CameraPeer:
@@ -77,6 +79,7 @@ class CameraPeer:
         self._viewers += 1
         if self._renderer is None or self._renderer.done():
             self._renderer = asyncio.ensure_future(self._render_while_watched())
+            self._renderer.add_done_callback(_report_end)
         try:
             while True:
                 async with self._fresh:
@@ -107,3 +110,9 @@ class CameraPeer:
         if not good:
             raise RuntimeError("the picture could not be coded as JPEG")
         return coded.tobytes()
+
+
+def _report_end(task: asyncio.Task[None]) -> None:
+    """Say why rendering ended; the next viewer starts it again."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("rendering stopped", error=repr(error))

@@ -53,8 +53,10 @@ def test_bad_durations(text):
         ("steps: []\n", "name: Field required"),
         ("name: x\nstep: []\n", "step: unknown key; did you mean steps?"),
         (
-            "name: x\nsteps:\n- {at: 1s, do: free, target: x}\n\n\n- at: 1s\n  do: trapp\n"
-            "  target: a\n",
+            (
+                "name: x\nsteps:\n- {at: 1s, do: free, target: x}\n\n\n- at: 1s\n  do: trapp\n"
+                "  target: a\n"
+            ),
             "scenario:6: steps.1: do: unknown action 'trapp'; did you mean trap?",
         ),
         (
