@@ -32,6 +32,8 @@ FROM event WHERE series = ?1 AND time >= ?3 AND time < ?4 AND type IS NOT NULL A
 ORDER BY time, rowid LIMIT ?5
 """
 # The bare column `value` is that of the row with the greatest time: SQLite's documented rule.
+# LIMIT -1 keeps the inner query from being merged into the outer one, which would read the
+# field out of the JSON anew for each of the outer's columns.
 _WINDOWS = """
 SELECT (?5 + time / 1000000) / ?6, count(*), count(number), total(number), min(number),
        max(number), value, max(time)
@@ -39,7 +41,7 @@ FROM (
     SELECT time, value, CASE WHEN typeof(value) = 'text' THEN NULL ELSE value END AS number
     FROM (
         SELECT time, json_extract(data, ?2) AS value FROM event
-        WHERE series = ?1 AND time >= ?3 AND time < ?4
+        WHERE series = ?1 AND time >= ?3 AND time < ?4 LIMIT -1
     )
     WHERE value IS NOT NULL
 )
@@ -193,6 +195,7 @@ class _Shelf:
                 return None
             while len(self._open) >= OPEN_FILES:
                 self._open.popitem(last=False)[1].close()
+            connection.execute("PRAGMA cache_size=-8192")  # a day's rows lie far apart
             self._open[day] = connection
         self._open.move_to_end(day)
         return connection

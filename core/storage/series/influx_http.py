@@ -14,10 +14,6 @@ from typing import Any
 
 import httpx
 import msgspec
-import urllib3
-from influxdb_client.client.exceptions import InfluxDBError
-from influxdb_client.client.influxdb_client import InfluxDBClient
-from influxdb_client.client.write_api import SYNCHRONOUS
 
 from core.contracts.errors import PointRefusedError, SettingsError, StoreUnavailableError
 from core.runtime.settings import InfluxSettings
@@ -38,8 +34,7 @@ class Influx:
         self._url = settings.url.rstrip("/")
         self._by_v2 = settings.write == "v2" or (settings.write == "auto" and settings.version > 1)
         self._http: httpx.Client | None = None
-        self._client: Any = None  # influxdb-client's methods have no types
-        self._write_api: Any = None
+        self._v2: _V2Writes | None = None
 
     def open(self) -> None:
         """Read the secrets' files and prepare the clients; nothing is sent yet."""
@@ -55,23 +50,13 @@ class Influx:
         if self._by_v2:
             if not token and settings.username:
                 token = f"{settings.username}:{password or ''}"  # 1.8's form of a token
-            self._client = InfluxDBClient(
-                self._url,
-                token=token or "",
-                org=settings.org or "-",
-                timeout=int(TIMEOUT_S * 1000),
-                enable_gzip=True,
-            )
-            self._write_api = self._client.write_api(write_options=SYNCHRONOUS)
+            self._v2 = _V2Writes(self._url, token or "", settings)
 
     def close(self) -> None:
         """Release the connections."""
-        if self._write_api is not None:
-            self._write_api.close()
-            self._write_api = None
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        if self._v2 is not None:
+            self._v2.close()
+            self._v2 = None
         if self._http is not None:
             self._http.close()
             self._http = None
@@ -83,8 +68,8 @@ class Influx:
         :class:`StoreUnavailableError`.
         """
         body = "\n".join(lines).encode()
-        if self._write_api is not None:
-            self._write_v2(self._write_api, body)
+        if self._v2 is not None:
+            self._write_v2(self._v2, body)
         else:
             self._write_v1(body)
 
@@ -153,14 +138,14 @@ class Influx:
         if not answer.is_success:
             raise self._meaning(answer.status_code, answer.content)
 
-    def _write_v2(self, api: Any, body: bytes) -> None:
+    def _write_v2(self, v2: _V2Writes, body: bytes) -> None:
         try:
-            api.write(bucket=self._settings.database, org=self._settings.org or "-", record=body)
-        except InfluxDBError as error:
+            v2.write(body)
+        except v2.answers as error:
             response = getattr(error, "response", None)
             content = getattr(response, "data", None) or str(error)
-            raise self._meaning(_status(error), content) from error
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise self._meaning(getattr(response, "status", None), content) from error
+        except v2.silences as error:
             raise self._unavailable(str(error)) from error
 
     def _ask(self, method: str, statement: str) -> list[dict[str, Any]]:
@@ -196,9 +181,34 @@ class Influx:
         return self._http
 
 
-def _status(error: InfluxDBError) -> int | None:
-    status = getattr(error, "status", None) or getattr(error.response, "status", None)
-    return int(status) if status is not None else None
+class _V2Writes:
+    """influxdb-client's synchronous way of writing (the batching one loses points).
+
+    The package is imported here, at run time: its HTTP library opens a socket on import.
+    """
+
+    def __init__(self, url: str, token: str, settings: InfluxSettings) -> None:
+        from influxdb_client.client.exceptions import InfluxDBError
+        from influxdb_client.client.influxdb_client import InfluxDBClient
+        from influxdb_client.client.write_api import SYNCHRONOUS
+        from urllib3.exceptions import HTTPError
+
+        #: The exceptions that carry the server's answer, and those that tell of none.
+        self.answers: tuple[type[Exception], ...] = (InfluxDBError,)
+        self.silences: tuple[type[Exception], ...] = (HTTPError, OSError)
+        self._bucket = settings.database
+        self._org = settings.org or "-"
+        self._client: Any = InfluxDBClient(
+            url, token=token, org=self._org, timeout=int(TIMEOUT_S * 1000), enable_gzip=True
+        )
+        self._api: Any = self._client.write_api(write_options=SYNCHRONOUS)
+
+    def write(self, body: bytes) -> None:
+        self._api.write(bucket=self._bucket, org=self._org, record=body)
+
+    def close(self) -> None:
+        self._api.close()
+        self._client.close()
 
 
 def _reason(content: bytes | str) -> str:
