@@ -14,7 +14,7 @@ Trouble = Literal["covered", "dark", "bright", "defocused", "turned"]
 
 _BLOCKS = (6, 8)
 _DARK, _BRIGHT = 22.0, 235.0
-_FLAT = 6.0
+_FLAT = 3.0
 """Median deviation (grey levels) of the blocks below which the picture has no structure."""
 _DEFOCUSED = 0.25
 """Share of its usual sharpness below which a picture is defocused."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -60,6 +60,7 @@ class Analyser:
         self._frozen = Frozen()
         self._tamper = Latch(_TAMPER_ON_MS, _TAMPER_OFF_MS, _QUALITY_FRAMES)
         self._trouble: Trouble | None = None
+        self._cause: Trouble | Literal["unknown"] = "unknown"
         self._frozen_latch = Latch(settings.frozen_s * 1000, 0, _FROZEN_FRAMES)
         self._warm_s = 0.0
         self._known = False
@@ -108,11 +109,10 @@ class Analyser:
             return found
         trouble = self._quality.update(grey)
         changed = self._tamper.update(now, present=trouble is not None)
-        cause = trouble or self._trouble
         self._trouble = trouble
         if changed is not None:
-            data = {"active": changed, "cause": cause or "unknown"}
-            found.append(Transition("camera.tamper", data))
+            self._cause = trouble or self._cause
+            found.append(Transition("camera.tamper", {"active": changed, "cause": self._cause}))
         return found
 
     def _judge_zone(

@@ -67,7 +67,7 @@ class CameraDriver(StreamingDriver):
         self._source: Source | None = None
         self._last_picture: float | None = None
         self._video_lost: bool | None = None
-        self._started = 0.0
+        self._started: float | None = None
 
     @property
     def reports(self) -> Mapping[str, ReportRule]:
@@ -96,7 +96,6 @@ class CameraDriver(StreamingDriver):
         )  # fmt: skip
         # One small picture at a time: OpenCV's own threads would only spin.
         cv2.setNumThreads(1)
-        self._started = time.monotonic()
         known = await asyncio.to_thread(_read_background, self._background_path)
         if known is not None:
             self._analyser.restore(known)
@@ -117,6 +116,7 @@ class CameraDriver(StreamingDriver):
             self._background_path,
         )  # fmt: skip
         self._reader = reader
+        self._started = self._started or time.monotonic()
         reader.start(asyncio.get_running_loop(), self._source)
         try:
             while True:
@@ -153,7 +153,8 @@ class CameraDriver(StreamingDriver):
     async def _note_loss(self) -> None:
         """Report the loss once no picture came for the time-out; a quick return is no loss."""
         since = self._started if self._last_picture is None else self._last_picture
-        if self._video_lost is True or time.monotonic() - since < self._settings.timeout_s:
+        waited_s = time.monotonic() - since if since is not None else 0.0
+        if self._video_lost is True or waited_s < self._settings.timeout_s:
             return
         await self._sink.emit("camera.video_loss", self._settings.device, {"active": True})
         self._video_lost = True

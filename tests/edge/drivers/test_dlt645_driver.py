@@ -276,7 +276,7 @@ def test_a_gateway_that_is_away_or_hangs_up(tmp_path: Path) -> None:
     async def scenario() -> None:
         meters = Meters()
         server, port = await listen(meters)
-        driver, sink = await driver_for(port, tmp_path)
+        driver, _ = await driver_for(port, tmp_path)
         await driver.poll()
         meters.hang_up = True
         with pytest.raises(LinkError) as lost:

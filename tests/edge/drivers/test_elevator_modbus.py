@@ -49,7 +49,13 @@ class Lift:
             await self.server.shutdown()
 
     async def _answer(
-        self, function: int, start: int, address: int, count: int, registers: list[int], values: object
+        self,
+        function: int,
+        start: int,
+        address: int,
+        count: int,
+        registers: list[int],
+        values: object,
     ) -> ExcCodes | None:
         registers[:18] = self.registers
         return self.error

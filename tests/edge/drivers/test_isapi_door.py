@@ -340,6 +340,6 @@ def test_secrets_by_file_and_variable(tmp_path: Path, monkeypatch: pytest.Monkey
     assert run(scenario(password_env="DOOR_PASSWORD")) == "from variable"
     with pytest.raises(SettingsError, match="password_file"):
         run(scenario(password_file="missing"))
+    (tmp_path / "short.key").write_bytes(b"short")
     with pytest.raises(SettingsError, match="32"):
-        (tmp_path / "short.key").write_bytes(b"short")
         run(scenario(password_file="secret", pseudonym_key_file="short.key"))

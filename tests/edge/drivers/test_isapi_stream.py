@@ -24,9 +24,7 @@ objects = st.dictionaries(
 
 
 @given(
-    st.lists(
-        st.tuples(objects, st.sampled_from([-1, None, 3, 90_000]), st.booleans()), max_size=6
-    ),
+    st.lists(st.tuples(objects, st.sampled_from([-1, None, 3, 90_000]), st.booleans()), max_size=6),
     st.data(),
 )
 def test_every_object_arrives_whatever_the_lengths_say(
