@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from core.storage.records import Records, changes
-from tests.storage.records.samples import NOW
+from core.storage.records.alerts import add_comment
+from core.storage.records.projection import apply
+from tests.storage.records.samples import NOW, raised, rule_side
 
 WRITES = 25
 
@@ -110,3 +112,31 @@ def test_trimming_to_a_number_of_rows(records: Records) -> None:
     with records.session() as session:
         assert changes.trim_changes(session, 0, keep=2) == 3
         assert [item.seq for item in changes.changes_since(session, 0)] == [4, 5]
+
+
+def test_rules_and_operators_never_wait_for_each_other_in_a_circle(
+    open_records: Callable[[], Records],
+) -> None:
+    rules, people = open_records(), open_records()
+    keys = ["a", "b"]
+    with rules.session() as session:
+        apply(session, [raised(key) for key in keys], NOW)
+
+    def project() -> None:
+        for revision in range(2, 20):
+            with rules.session() as session:
+                for key in keys:  # the lock is held over several calls
+                    apply(session, [raised(key, revision)], NOW)
+
+    def comment() -> None:
+        for number in range(18):
+            with people.session() as session:
+                for key in reversed(keys):
+                    add_comment(session, rule_side(key).id, f"note {number}", "li", NOW)
+
+    with ThreadPoolExecutor(2) as pool:
+        for future in [pool.submit(project), pool.submit(comment)]:
+            future.result(60)
+    with rules.reading() as session:
+        seen = [item.seq for item in changes.changes_since(session, 0)]
+    assert seen == list(range(1, 2 + 2 * 36 + 1))
