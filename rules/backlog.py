@@ -127,6 +127,10 @@ class Backlog:
     ) -> Decision:
         """What happens now makes the condition true."""
         shadow = self._shadow(edge, active, subject, key)
+        cell = active.cells.get(key)
+        if cell is not None and cell.alert is None and not shadow.touched:
+            # What was about to fire before the outage is the backlog's to tell.
+            cell.since, cell.holders = None, {}
         shadow.touched, shadow.confirmed, shadow.false_at = True, seen, None
         return self._live.hold(active, subject, key, seen)
 
@@ -179,10 +183,17 @@ class Backlog:
         live = active.cells.get(cell.key)
         if cell.since is not None:
             self._still(active, shadow, subject, end)
-        elif cell.window and live is None:
-            self._adopt(active, shadow, subject)
-        elif cell.window and live is not None:
+        elif live is None:
+            if cell.window:
+                self._adopt(active, shadow, subject)
+        elif cell.window and shadow.touched:
             live.window = sorted({*cell.window, *live.window})[-active.rule.count :]
+        elif live.alert is None and not shadow.touched:
+            # It was about to fire when the outage began; the backlog says that it was over.
+            live.since = live.due = None
+            live.window = cell.window
+            live.due = life.next_due(active, live)
+            self._live.settle(active, live)
 
     def _ended_before(
         self, active: ActiveRule, shadow: Shadow, subject: Subject, ended: RuleSide
@@ -223,7 +234,7 @@ class Backlog:
             alert = cell.alert
             if alert is not None and alert.id != shadow.before:
                 self._history(alert, max(shadow.false_at, alert.raised_at))
-        elif live is None or live.since is None:
+        elif live is None or live.since is None or (live.alert is None and not shadow.touched):
             self._adopt(active, shadow, subject)
         elif live.alert is None:
             if cell.alert is not None or live.since >= (cell.since or 0):

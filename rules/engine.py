@@ -193,7 +193,8 @@ class Engine:
             if subject.presence is not Presence.ONLINE:
                 self.presence.heard(subject, entry.at, self.live.outputs)
         plan = subject.plans.get(event.kind)
-        self.judge.event(subject, event, at, ("", "", "", entry.pos, 0), subject.edge, plan)
+        origin = (("", "", "", entry.pos), 0)
+        self.judge.event(subject, event, at, origin, subject.edge, plan)
 
     # -- edges ---------------------------------------------------------------------------------
 
@@ -204,6 +205,9 @@ class Engine:
         if event.kind == "edge.online":
             self._back(edge, entry)
         elif event.kind == "edge.offline":
+            if edge.listening:
+                for subject in edge.subjects:
+                    self.live.pause(subject)
             edge.known, edge.online, edge.epoch = True, False, data.epoch
             outputs.append(edge.output(entry.at))
             for subject in edge.subjects:

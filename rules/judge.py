@@ -22,8 +22,8 @@ from rules.subjects import Subject
 FUTURE_MS = 300_000
 _NAMES_KEPT = 10_000
 
-Origin = tuple[str, str, str, int, int]
-"""Edge, epoch, lane, seq and index; a plain event has no edge and its position as seq."""
+Origin = tuple[tuple[str, str, str, int], int]
+"""(edge, epoch, lane, seq) and index; a plain event has no edge and its position as seq."""
 
 
 class Judge:
@@ -71,6 +71,7 @@ class Judge:
         edge_id = edge.id
         now_q = self._live.now_q
         latest = entry.at + FUTURE_MS
+        source = (batch.edge, batch.epoch, batch.lane.value, batch.seq)
         for index, event in events:
             subject = subjects.get(event.device)
             if subject is None or subject.edge_id != edge_id or subject.is_edge:
@@ -92,8 +93,7 @@ class Judge:
                     self._presence.heard(subject, entry.at, self._live.outputs)
             plan = subject.plans.get(kind)
             if plan is not None or at >= subject.next_due or kind == "device.snapshot":
-                origin = (batch.edge, batch.epoch, batch.lane.value, batch.seq, index)
-                self.event(subject, event, at, origin, edge, plan)
+                self.event(subject, event, at, (source, index), edge, plan)
             elif at > subject.now:
                 subject.now = at
             if subject.is_edge:
@@ -120,7 +120,7 @@ class Judge:
             plan = subject.plans.get(event.kind)
             if plan is not None and event.kind != "device.snapshot":
                 at = min(event.at, entry.at)
-                origin = (batch.edge, batch.epoch, batch.lane.value, batch.seq, index)
+                origin = ((batch.edge, batch.epoch, batch.lane.value, batch.seq), index)
                 self._late(edge, subject, event, at, origin, plan)
 
     def _late(
@@ -299,7 +299,7 @@ def _is_split(active: ActiveRule, edge: EdgeState) -> bool:
 
 def identity(origin: Origin) -> tuple[str, dict[str, Any]]:
     """Return an event's identity as text and as data."""
-    edge, epoch, lane, seq, index = origin
+    (edge, epoch, lane, seq), index = origin
     if not edge:
         return f"pos/{seq}", {"pos": seq}
     named = {"edge": edge, "epoch": epoch, "lane": lane, "seq": seq, "index": index}

@@ -124,6 +124,12 @@ class Live:
             cell.window = []
         self.settle(active, cell)
 
+    def pause(self, subject: Subject) -> None:
+        """Note how far ticks have brought a subject's own time, as its edge goes away."""
+        if subject.cells:
+            came_to = self.now_q - subject.offset(self.now_q, self.noticed)
+            subject.now = max(subject.now, came_to)
+
     def resume(self, subject: Subject) -> None:
         """Start a subject's timers again after its edge was away: they go on where they stood."""
         back_q = 0 if subject.edge is None else subject.edge.back_q

@@ -200,7 +200,7 @@ class _RuleReader:
                 base = grade.colour.value
             else:
                 grades.append(grade)
-        if base is None:
+        if base is None and "colour" not in self._found:
             self._reader.complain(
                 self._node, "no colour", f"colour: one of {', '.join(_ALERT_COLOURS)}"
             )
@@ -269,6 +269,10 @@ class _RuleReader:
                     self._found[name], f"{name} does not go with absent",
                     "it is over when the device is heard",
                 )  # fmt: skip
+        if rule.kinds and rule.families is None:
+            self._reader.complain(
+                self._node, "absent about some kinds needs families", "the ones that send them"
+            )
         if rule.key != Key() or any(kind.startswith("edge.") for kind in rule.kinds):
             self._reader.complain(self._node, "absent is about single devices")
 
@@ -283,7 +287,7 @@ class _RuleReader:
                     self._node, f"{momentary[0]} never says that it is over",
                     "clear: {after: 10m} or clear: {on: another kind, when: ...}",
                 )  # fmt: skip
-            elif rule.when is None:
+            elif "when" not in self._found:
                 self._reader.complain(
                     self._node, "without when it would never be over", "such as when: active"
                 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.contracts.codec import Event
 from core.contracts.outputs import Cause, Presence
@@ -67,66 +67,79 @@ class Subject:
         return listening - at if self.heard_at is None else self.heard_q - self.heard_at
 
 
+class _Place(NamedTuple):
+    """What all devices of one node share."""
+
+    site: str
+    levels: dict[Level, str]
+    names: dict[str, Wording]
+    facts: dict[str, Any]
+
+
 def subjects_of(topology: Topology) -> dict[str, Subject]:
     """Return a topology's devices and edges by id, with nothing known of their present."""
-    found: dict[str, Subject] = {}
-    for edge in topology.edges:
-        found[edge.id] = _edge(topology, edge)
+    places = {node.id: _place(topology, node) for node in topology.nodes}
+    edges = {
+        edge.id: _edge(edge, places[edge.site], Wording(edge.name.zh, edge.name.en))
+        for edge in topology.edges
+    }
+    found = dict(edges)
     for device in topology.devices:
-        found[device.id] = _device(topology, device)
+        edge = None if device.edge is None else edges[device.edge]
+        found[device.id] = _device(device, places[device.node], edge)
     return found
 
 
-def _edge(topology: Topology, edge: Edge) -> Subject:
+def _edge(edge: Edge, place: _Place, name: Wording) -> Subject:
     subject = Subject(edge.id, DeviceFamily.EDGE, node=edge.site, site=edge.site, edge_id=edge.id)
-    _place(subject, topology)
-    subject.names["device"] = subject.names["edge"] = Wording(edge.name.zh, edge.name.en)
+    subject.levels = place.levels
+    subject.names = {**place.names, "device": name, "edge": name}
+    subject.facts = {**place.facts, "device.id": edge.id, "device.family": subject.family.value}
     return subject
 
 
-def _device(topology: Topology, device: Device) -> Subject:
+def _device(device: Device, place: _Place, edge: Subject | None) -> Subject:
     subject = Subject(
-        device.id,
-        device.family,
-        node=device.node,
-        site=topology.site_of(device.node) or "",
-        edge_id=device.edge,
+        device.id, device.family, node=device.node, site=place.site, edge_id=device.edge
     )
-    _place(subject, topology)
     subject.expect_ms = None if device.expect_s is None else round(device.expect_s * 1000)
     subject.limits = dict(device.limits)
-    subject.facts |= {"device.model": device.model, "device.expect_s": device.expect_s}
-    subject.names["device"] = Wording(device.name.zh, device.name.en)
-    if device.edge is not None:
-        edge = topology.edge_by_id[device.edge]
-        subject.names["edge"] = Wording(edge.name.zh, edge.name.en)
+    subject.levels = place.levels
+    subject.names = {**place.names, "device": Wording(device.name.zh, device.name.en)}
+    if edge is not None:
+        subject.names["edge"] = edge.names["edge"]
+    subject.facts = {
+        **place.facts,
+        "device.id": device.id,
+        "device.family": device.family.value,
+        "device.model": device.model,
+        "device.expect_s": device.expect_s,
+    }
     return subject
 
 
-def _place(subject: Subject, topology: Topology) -> None:
-    path = list(topology.ancestors(subject.node))
-    own = path[0]
-    subject.levels = _levels(path)
-    subject.names["node"] = Wording(own.name.zh, own.name.en)
-    site = topology.node_by_id.get(subject.site)
-    if site is not None:
-        subject.names["site"] = Wording(site.name.zh, site.name.en)
-    subject.facts = {
-        "device.id": subject.id,
-        "device.family": subject.family.value,
-        "node.id": own.id,
-        "node.level": own.level.value,
-        "node.number": own.number,
-        "node.occupants": own.occupants,
-        "site.id": subject.site or None,
-        "site.kind": None if site is None or site.site_kind is None else site.site_kind.value,
+def _place(topology: Topology, node: Node) -> _Place:
+    path = list(topology.ancestors(node.id))
+    names = {"node": Wording(node.name.zh, node.name.en)}
+    facts: dict[str, Any] = {
+        "node.id": node.id,
+        "node.level": node.level.value,
+        "node.number": node.number,
+        "node.occupants": node.occupants,
     }
+    site = next((above for above in path if above.level is Level.SITE), None)
+    if site is not None:
+        names["site"] = Wording(site.name.zh, site.name.en)
+        kind = None if site.site_kind is None else site.site_kind.value
+        facts |= {"site.id": site.id, "site.kind": kind}
+    return _Place("" if site is None else site.id, _levels(path), names, facts)
 
 
 def _levels(path: list[Node]) -> dict[Level, str]:
     """Return for each level the node that a key of it means: the nearest at or above it."""
+    by_level = {node.level: node.id for node in path}
     found: dict[Level, str] = {}
-    for level in Level:
-        at_or_above = (node for node in path if node.level.depth <= level.depth)
-        found[level] = next(at_or_above, path[-1]).id
+    nearest = path[-1].id
+    for level in Level:  # from the street down
+        nearest = found[level] = by_level.get(level, nearest)
     return found

@@ -51,6 +51,8 @@ def _compile(node: Node, fields: frozenset[str], params: dict[str, Any]) -> Clos
         return _name(node.path, fields, params)
     parts = [_compile(child, fields, params) for child in _parts(node)]
     if isinstance(node, Call):
+        if (several := _several(node, fields)) is not None:
+            return several
         return _call(node.function, parts)
     if node.operator in _COMPARE:
         return _comparison(node, parts, fields)
@@ -203,6 +205,31 @@ def _call(function: str, parts: list[Closure]) -> Closure:
         return None if value is None else apply(value)
 
     return applied
+
+
+def _several(node: Call, fields: frozenset[str]) -> Closure | None:
+    """Compile ``min``/``max`` of fields only, which read at once: the commonest form."""
+    paths = [a.path.removeprefix("data.") for a in node.arguments if isinstance(a, Name)]
+    if node.function not in ("min", "max") or len(paths) < 2 or len(paths) < len(node.arguments):
+        return None
+    own = [path for path in paths if path in fields]
+    if len(own) < len(paths):
+        return None
+    get = attrgetter(*own)
+    pick: Callable[[Any], Any] = min if node.function == "min" else max
+
+    def several(data: Any, _subject: Any) -> Any:
+        values = get(data)
+        if None in values:
+            return _pick_known(pick, values)
+        return pick(values)
+
+    return several
+
+
+def _pick_known(pick: Callable[[Any], Any], values: tuple[Any, ...]) -> Any:
+    known = [value for value in values if value is not None]
+    return pick(known) if known else None
 
 
 def _extreme(pick: Callable[[list[Any]], Any], parts: list[Closure]) -> Closure:

@@ -50,7 +50,9 @@ def topology(**changes: Any) -> dict[str, Any]:
     def node(id: str, level: str, parent: str | None, **more: Any) -> dict[str, Any]:
         return {"id": id, "level": level, "parent": parent, "name": text(id), **more}
 
-    def device(id: str, family: str, node: str, edge: str | None = "e1", **more: Any) -> dict[str, Any]:
+    def device(
+        id: str, family: str, node: str, edge: str | None = "e1", **more: Any
+    ) -> dict[str, Any]:
         return {"id": id, "family": family, "name": text(id), "node": node, "edge": edge, **more}
 
     raw: dict[str, Any] = {
@@ -139,7 +141,9 @@ class Script:
         event = make_event(kind, device=edge, at=now, seen=now, data=data)
         return self.push(EventEntry(pos, now, SITE, edge, pos, event))
 
-    def send(self, device: str, kind: str, t: float | None = None, edge: str = "e1", **data: Any) -> list[Output]:
+    def send(
+        self, device: str, kind: str, t: float | None = None, edge: str = "e1", **data: Any
+    ) -> list[Output]:
         """Send one event in a batch of its own, as of ``t`` (now unless told otherwise)."""
         return self.batch([(device, kind, self.now if t is None else t, data)], edge)
 
@@ -164,7 +168,9 @@ class Script:
         event = make_event(kind, device=device, at=moment, seen=moment, data=data)
         return self.push(EventEntry(pos, now, SITE, None, pos, event))
 
-    def snapshot(self, device: str, *states: tuple[str, float, dict[str, Any]], edge: str = "e1") -> list[Output]:
+    def snapshot(
+        self, device: str, *states: tuple[str, float, dict[str, Any]], edge: str = "e1"
+    ) -> list[Output]:
         listed = [{"kind": kind, "since": at(t), "data": data} for kind, t, data in states]
         return self.send(device, "device.snapshot", edge=edge, states=listed)
 
@@ -174,7 +180,9 @@ class Script:
     # -- asking ----------------------------------------------------------------------------------
 
     def steps(self, rule: str | None = None) -> list[AlertOutput]:
-        return [o for o in self.outputs if isinstance(o, AlertOutput) and rule in (None, o.alert.rule)]
+        return [
+            o for o in self.outputs if isinstance(o, AlertOutput) and rule in (None, o.alert.rule)
+        ]
 
     def said(self, rule: str | None = None) -> list[tuple[str, str]]:
         """Return (step, colour) of everything said about a rule's alerts."""
