@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from dashboard_api.access import CSRF_HEADER, SAFE_METHODS
 from dashboard_api.live.schemas import EVENTS as LIVE_EVENTS
 from dashboard_api.problems import ProblemBody
+from dashboard_api.schemas import Body, Schema
 
 PATH = "/api/v1/openapi.json"
 _DESCRIPTION = """\
@@ -69,6 +70,7 @@ def _build(app: FastAPI) -> dict[str, Any]:
     )
     for name, model in extra["$defs"].items():
         models.setdefault(name, model)
+    _restore_examples(models)
     for unused in ("HTTPValidationError", "ValidationError"):
         models.pop(unused, None)
     components.setdefault("securitySchemes", {})["csrf"] = {
@@ -81,6 +83,18 @@ def _build(app: FastAPI) -> dict[str, Any]:
         for method, operation in path.items():
             _complete(method.upper(), operation)
     return schema
+
+
+def _restore_examples(models: dict[str, Any]) -> None:
+    """Put the examples back as they are written: FastAPI strips every null from them."""
+    for model in (*_family(Schema), *_family(Body)):
+        extra = model.model_config.get("json_schema_extra")
+        if model.__name__ in models and isinstance(extra, dict):
+            models[model.__name__]["examples"] = extra["examples"]
+
+
+def _family(model: type[BaseModel]) -> list[type[BaseModel]]:
+    return [model, *(one for child in model.__subclasses__() for one in _family(child))]
 
 
 def _complete(method: str, operation: dict[str, Any]) -> None:

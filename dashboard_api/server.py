@@ -60,7 +60,9 @@ class PeerOf:
 def listen(api: ApiSettings) -> socket.socket:
     """Bind the API's address; raise :class:`PortTakenError` when that cannot be."""
     family = socket.AF_INET6 if ":" in api.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio sets TCP_NODELAY only where the protocol is named; without it, each answer waits
+    # some 40 ms for the client's delayed acknowledgement.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((api.host, api.port))

@@ -23,6 +23,8 @@ HEARTBEAT = b": heartbeat\n\n"
 HEARTBEAT_S = 15.0
 #: Seconds between two looks at the session.
 RECHECK_S = 2.0
+#: Bytes after which a page is sent in several pieces, each with a patience of its own.
+_SEND_BYTES = 64 * 1024
 #: Seconds that a client may leave what was sent to it unread.
 PATIENCE_S = 20.0
 #: Milliseconds after which a browser reconnects.
@@ -111,7 +113,14 @@ class EventStream(Response):
                 return
 
     async def _send_frames(self, send: Send, frames: list[Frame]) -> None:
-        await self._send(send, b"".join(frame.body for frame in frames))
+        body = bytearray()
+        for frame in frames:
+            body += frame.body
+            if len(body) >= _SEND_BYTES:
+                await self._send(send, bytes(body))
+                body.clear()
+        if body:
+            await self._send(send, bytes(body))
         self._cursor = frames[-1].seq
 
     async def _send(self, send: Send, body: bytes, *, last: bool = False) -> None:

@@ -39,3 +39,13 @@ def estate(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Iterator
 def reader(estate: Running) -> httpx.Client:
     """The administrator's browser, reading the small estate."""
     return estate.signed_in()
+
+
+@pytest.fixture(scope="module")
+def fuzzed(
+    tmp_path_factory: pytest.TempPathFactory, template: Path
+) -> Iterator[tuple[Running, httpx.Client]]:
+    """An API whose rows may be changed at random, and the administrator's browser."""
+    with running(tmp_path_factory.mktemp("fuzzed"), template=template) as started:
+        populate(started)
+        yield started, started.signed_in()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from core.runtime.settings import ApiSettings, Settings
 from core.storage.records import accounts
 from dashboard_api.app import ApiApp, create_app
 from dashboard_api.security import check_transport, host_name, is_loopback
-from dashboard_api.server import PortTakenError
+from dashboard_api.server import PortTakenError, listen
 from tests.api.harness import CSRF, FakeClock, Running, running
 
 PUBLIC = {("GET", "/api/v1/health"), ("POST", "/api/v1/session"), ("GET", "/sign-in")}
@@ -294,3 +295,8 @@ def test_behind_a_proxy(tmp_path: Path, template: Path) -> None:
         with run.records.reading() as session:
             trail = accounts.list_audit(session).items
         assert trail[0].address == "203.0.113.9"
+
+
+def test_answers_do_not_wait_for_delayed_acknowledgements() -> None:
+    with listen(ApiSettings(port=0)) as listener:
+        assert listener.proto == socket.IPPROTO_TCP  # else asyncio leaves Nagle on
