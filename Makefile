@@ -32,6 +32,7 @@ check: ## Formatting, lint, types, import rules, generated documents
 	$(BIN)/python -m core.contracts.schema --check
 	$(BIN)/python -m scripts.settings_reference --check
 	$(BIN)/python -m pytest -q tests/test_imports.py tests/test_house.py
+	$(BIN)/python scripts/setup.py npm run --silent generate -- --check
 	$(BIN)/python scripts/setup.py npm run check
 
 format: ## Format the code
@@ -43,6 +44,8 @@ docs: ## Write the generated documents anew
 	@$(SETUP) test
 	$(BIN)/python -m core.contracts.schema
 	$(BIN)/python -m scripts.settings_reference
+	$(BIN)/python -m dashboard_api.openapi
+	$(BIN)/python scripts/setup.py npm run --silent generate
 
 bench: ## Measure events/s and latency through broker, collector, store and rules
 	@$(SETUP) test
