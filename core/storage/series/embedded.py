@@ -16,6 +16,9 @@ Why each event is stored exactly once, although nothing here is one big transact
    in the manifest, all points up to P are on disk in their files, and those beyond may be.
    A file that no batch touched has no points there, so it does not hold P back.
 
+4. A write that returned refusals counts only when the next one comes: until then its caller may
+   not have recorded them, and a crash in between must bring them again.
+
 The log must not be trimmed beyond ``position()``.
 """
 
@@ -69,6 +72,7 @@ class EmbeddedWriter:
         self._newest: dict[tuple[str, str], int] = {}
         self._expired_before = 0
         self._written = 0
+        self._settled = 0
         self._durable = 0
         self._synced_at = 0.0
 
@@ -77,7 +81,7 @@ class EmbeddedWriter:
         self._manifest.open()
         self._manifest.sweep(GRACE_S)
         self._newest = self._manifest.all_newest()
-        self._written = self._durable = self._manifest.position(self._log)
+        self._written = self._settled = self._durable = self._manifest.position(self._log)
         self._synced_at = time.monotonic()
         self._look_at_manifest()
 
@@ -97,19 +101,21 @@ class EmbeddedWriter:
             self._announce(by_day)
             for day in sorted(by_day):
                 self._append(day, by_day[day], position, durable=due)
+            if position > self._written:
+                self._settled = position if not refusals else self._written
             self._written = max(self._written, position)
             if due:
                 self.sync()
         return refusals
 
     def sync(self) -> None:
-        """Make everything written so far durable and move ``position()`` there."""
+        """Make everything written so far durable and move ``position()`` to what is settled."""
         with self._translated():
             for day in sorted(self._unsynced):
                 self._append(day, (), self._written, durable=True)
-            if self._written > self._durable:
-                self._manifest.advance(self._log, self._written)
-                self._durable = self._written
+            if self._settled > self._durable:
+                self._manifest.advance(self._log, self._settled)
+                self._durable = self._settled
             self._synced_at = time.monotonic()
 
     def expire(self, before: date, *, grace_s: float = GRACE_S) -> list[date]:
@@ -124,7 +130,7 @@ class EmbeddedWriter:
     def close(self) -> None:
         """Make everything durable and release the files."""
         try:
-            if self._unsynced or self._written > self._durable:
+            if self._unsynced or self._settled > self._durable:
                 self.sync()
         finally:
             self._close_files()

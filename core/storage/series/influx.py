@@ -45,6 +45,7 @@ class InfluxWriter:
         self._clock = clock or ScaledClock.from_environment()
         self._sync_s = sync_s
         self._written = 0
+        self._settled = 0
         self._durable = 0
         self._synced_at = 0.0
 
@@ -58,7 +59,7 @@ class InfluxWriter:
         try:
             self._influx.ensure(self._retention_days)
             if resume:
-                self._written = self._durable = self._read_cursor()
+                self._written = self._settled = self._durable = self._read_cursor()
         except BaseException:
             self._influx.close()
             raise
@@ -84,6 +85,9 @@ class InfluxWriter:
                 lines.append((index, line_of(point)))
         for first in range(0, len(lines), LINES):
             refusals += self._send(lines[first : first + LINES])
+        # Refusals are settled when their caller comes back with more: it has recorded them.
+        if position > self._written:
+            self._settled = position if not refusals else self._written
         self._written = max(self._written, position)
         if time.monotonic() - self._synced_at >= self._sync_s:
             self.sync()
@@ -92,11 +96,11 @@ class InfluxWriter:
 
     def sync(self) -> None:
         """Write the cursor, so that ``position()`` moves to what has been written."""
-        if self._written > self._durable:
+        if self._settled > self._durable:
             day = time.time_ns() // DAY_NS * DAY_NS  # the server's retention is by real time
             log = self._log.replace(" ", "\\ ").replace(",", "\\,").replace("=", "\\=")
-            self._influx.write([f"{CURSOR},log={log} position={self._written}i {day}"])
-            self._durable = self._written
+            self._influx.write([f"{CURSOR},log={log} position={self._settled}i {day}"])
+            self._durable = self._settled
         self._synced_at = time.monotonic()
 
     def close(self) -> None:

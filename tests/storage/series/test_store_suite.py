@@ -262,6 +262,21 @@ def test_what_is_older_than_the_retention_is_refused_by_its_index(store: Store) 
     assert store.reader().count(*EVER) == 2
 
 
+def test_refusals_come_again_until_the_caller_has_gone_on(store: Store) -> None:
+    good, old = entry(1, meter("m1", BASE, 1.0)), entry(2, meter("m1", BASE - 40 * DAY, 2.0))
+    writer = store.writer()
+    writer.write(good, 1)
+    assert len(writer.write(old, 2)) == 1
+    writer.close()  # the caller may have died before it recorded the refusal
+    writer = store.writer()
+    assert writer.position() == 1
+    assert len(writer.write(old, 2)) == 1
+    writer.write([], 3)
+    writer.close()
+    assert store.writer().position() == 3
+    assert store.reader().count(*EVER) == 1
+
+
 def test_a_reader_sees_what_is_written_after_it_was_opened(store: Store) -> None:
     writer, reader = store.writer(), store.reader()
     for day in range(3):
