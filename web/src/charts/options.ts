@@ -41,7 +41,7 @@ export function chartOptions(
     animationDuration: 250,
     color: [...look.lines],
     textStyle: { color: look.text },
-    grid: { left: 12, right: 16, top: 36, bottom: 48, containLabel: true },
+    grid: { left: 12, right: 16, top: 36, bottom: 8, containLabel: true },
     tooltip: {
       trigger: "axis",
       // Drawn on the canvas: the page's policy allows no markup with inline styles.

@@ -14,6 +14,7 @@ export function useLiveNotices(): void {
   const live = useLive();
   const restarts = new Map<string, number>();
   const online = new Map<string, boolean>();
+  let wasDown = false;
 
   const stops = [
     onChange("process", (payload) => {
@@ -48,7 +49,6 @@ export function useLiveNotices(): void {
       },
     ),
   ];
-  let wasDown = false;
   onUnmounted(() => {
     stops.forEach((stop) => {
       stop();

@@ -8,7 +8,7 @@ import { standingAlerts, unacknowledged } from "@/stores/alerts";
 import { shownSite, useEstate } from "@/stores/estate";
 import { inLocale, usePreferences } from "@/stores/preferences";
 
-export function useSiteScene(): ComputedRef<Scene | null> {
+export function useSiteScene(chosen: () => string | null): ComputedRef<Scene | null> {
   const estate = useEstate();
   const preferences = usePreferences();
   return computed(() => {
@@ -27,6 +27,7 @@ export function useSiteScene(): ComputedRef<Scene | null> {
       devices: Object.values(estate.devices) as Parameters<typeof buildScene>[0]["devices"],
       deviceColours,
       calling: new Set(unacknowledged.value.map((alert) => alert.node)),
+      chosen: chosen(),
       theme: preferences.theme,
       nameOf: (node) => inLocale(node.name),
     });

@@ -12,13 +12,15 @@ const look = (group: Group, key: string): string[] | undefined =>
   Object.hasOwn(tables[group], key) ? tables[group][key] : undefined;
 
 /**
- * The word in the language that is shown, or the given one with its underscores opened.
+ * The word in the language that is shown, or the given one.
  *
  * A value can mean something else in one `field` ("bus" is a vehicle or a cable).
  */
 export function word(group: Group, key: string, field = ""): string {
   const pair = look(group, `${key}.${field}`) ?? look(group, key);
-  return pair?.[preferences.locale === "zh" ? 0 : 1] ?? key.replaceAll("_", " ");
+  const known = pair?.[preferences.locale === "zh" ? 0 : 1];
+  // A value may be a device's own text, which is shown exactly as it came.
+  return known ?? (group === "values" ? key : key.replaceAll("_", " "));
 }
 
 export const kindName = (kind: string): string => word("kinds", kind);

@@ -10,8 +10,8 @@ export interface ReasonLine {
 
 const FIRST_TIME = 1_000_000_000_000;
 const MOST = 60;
-/** The rule's own sentence in both languages stands above the lines. */
-const SENTENCES = new Set(["zh", "en"]);
+/** Shown otherwise: the rule's own sentence in both languages, and the picture. */
+const ELSEWHERE = new Set(["zh", "en", "snapshot"]);
 
 function kindOf(key: string, value: unknown): ReasonLine["as"] {
   if (typeof value !== "number") return "plain";
@@ -24,7 +24,7 @@ function kindOf(key: string, value: unknown): ReasonLine["as"] {
 export function reasonLines(reason: Readonly<Record<string, unknown>>): ReasonLine[] {
   const lines: ReasonLine[] = [];
   const visit = (key: string, value: unknown, under: string[]): void => {
-    if (lines.length >= MOST || value === undefined) return;
+    if (lines.length >= MOST || value === undefined || ELSEWHERE.has(key)) return;
     if (Array.isArray(value) && value.every((item) => typeof item !== "object" || item === null)) {
       lines.push({ key, under, value: value.map(String).join(", "), as: "plain" });
     } else if (typeof value === "object" && value !== null) {
@@ -33,8 +33,6 @@ export function reasonLines(reason: Readonly<Record<string, unknown>>): ReasonLi
       lines.push({ key, under, value: value as ReasonLine["value"], as: kindOf(key, value) });
     }
   };
-  for (const [key, value] of Object.entries(reason)) {
-    if (!SENTENCES.has(key)) visit(key, value, []);
-  }
+  for (const [key, value] of Object.entries(reason)) visit(key, value, []);
   return lines;
 }

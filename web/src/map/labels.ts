@@ -66,11 +66,13 @@ export class BuildingLabels {
 function write(element: HTMLElement, block: Block): void {
   element.classList.add("map-label");
   element.classList.toggle("calls", block.calls);
+  element.classList.toggle("chosen", block.chosen);
   element.dataset.colour = block.colour;
   element.dataset.place = block.id;
   const symbol = document.createElement("span");
   symbol.textContent = tokenOf(block.colour).symbol;
   const name = document.createElement("span");
+  name.className = "name";
   name.textContent = block.name;
   element.replaceChildren(symbol, name);
 }

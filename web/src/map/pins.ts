@@ -44,7 +44,7 @@ function draw(family: string, tone: string, theme: Theme): ImageData | null {
 
 /** Let the map have each symbol drawn when it first needs it. */
 export function drawPinsOnDemand(map: MapLibreMap, theme: () => Theme): void {
-  map.on("styleimagemissing", ({ id }) => {
+  map.setMissingStyleImageResolver((id) => {
     const [family, tone] = id.split("/");
     if (family === undefined || tone === undefined || map.hasImage(id)) return;
     const image = draw(family, tone, theme());

@@ -14,6 +14,8 @@ export interface Block {
   centre: Position;
   /** Somebody has to acknowledge an alert in it. */
   calls: boolean;
+  /** It is what is selected, or holds it. */
+  chosen: boolean;
 }
 
 export interface Slab {
@@ -36,6 +38,9 @@ export interface Pin {
 }
 
 export interface Scene {
+  /** Everything that is drawn. */
+  extent: Bounds;
+  /** What the view is fitted to: the buildings, else whatever there is. */
   bounds: Bounds;
   grounds: { id: string; outline: Position[] }[];
   blocks: Block[];
@@ -52,6 +57,7 @@ export interface SceneInput {
   deviceColours: ReadonlyMap<string, Colour>;
   /** Nodes with an alert that nobody has acknowledged. */
   calling: ReadonlySet<string>;
+  chosen: string | null;
   theme: Theme;
   nameOf: (node: { name: { zh: string; en: string } }) => string;
 }
@@ -116,15 +122,22 @@ export function buildScene(input: SceneInput): Scene | null {
       top: Math.max(height, base + LOW_M),
       centre: centre(outline),
       calls: [node, ...within].some((place) => input.calling.has(place.id)),
+      chosen: [node, ...within].some((place) => place.id === input.chosen),
     };
+    const troubled = slabsOf(block, within, input.theme);
+    // The floor is what matters where it is known: the rest of the building steps back.
+    if (troubled.length > 0) block.hex = mix(block.hex, NEUTRAL[input.theme], 0.5);
     blocks.push(block);
-    slabs.push(...slabsOf(block, within, input.theme));
+    slabs.push(...troubled);
   }
   const pins = input.devices.flatMap((device) => pinOf(device, input));
   const grounds = input.site.geometry === null ? [] : [{ id: input.site.id, outline: input.site.geometry.outline }];
-  const points = [...grounds, ...blocks].flatMap((shape) => shape.outline);
-  const bounds = boundsOf(points.length > 0 ? points : pins.map((pin) => pin.position));
-  return bounds === null ? null : { bounds, grounds, blocks, slabs, pins };
+  const shapes = blocks.length > 0 ? blocks : grounds;
+  const points = shapes.flatMap((shape) => shape.outline);
+  const all = [...[...grounds, ...blocks].flatMap((shape) => shape.outline), ...pins.map((pin) => pin.position)];
+  const extent = boundsOf(all);
+  if (extent === null) return null;
+  return { extent, bounds: boundsOf(points) ?? extent, grounds, blocks, slabs, pins };
 }
 
 function pinOf(device: Device, input: SceneInput): Pin[] {

@@ -69,8 +69,14 @@ export async function loadDevices(): Promise<number> {
   return deviceSequence;
 }
 
+/** Show another site; the map fills as its devices arrive, or the live store tries again. */
 export function chooseSite(id: string): void {
+  if (store.site === id) return;
   store.site = id;
+  store.devices = {};
+  loadDevices().catch(() => {
+    store.devicesCut = true;
+  });
 }
 
 /** Apply a `colour` change; older ones than the loaded tree are already in it. */
