@@ -197,7 +197,7 @@ class LiveHub:
             except EstateError as error:
                 self._note(error)
             except Exception as error:  # noqa: BLE001 - the tail outlives any database error
-                self._note(error)
+                self._note(error, exc_info=True)
             else:
                 if self.failing is not None:
                     log.info("the live sequence is followed again")
@@ -246,9 +246,9 @@ class LiveHub:
             del self._ring[:surplus]
             self._bytes = size
 
-    def _note(self, error: Exception) -> None:
+    def _note(self, error: Exception, *, exc_info: bool = False) -> None:
         if self.failing is None:
-            log.warning("the live sequence cannot be followed", why=str(error), exc_info=error)
+            log.warning("the live sequence cannot be followed", why=str(error), exc_info=exc_info)
         self.failing = str(error)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog.testing
 
 from core.contracts.colours import Colour
 from core.contracts.errors import StoreUnavailableError
@@ -400,7 +401,9 @@ def test_the_hub_survives_records_that_are_down() -> None:
         finally:
             await hub.stop()
 
-    asyncio.run(body())
+    with structlog.testing.capture_logs() as logged:
+        asyncio.run(body())
+    assert [line["log_level"] for line in logged] == ["warning", "info", "warning", "info"]
 
 
 def test_stopping_lets_those_who_wait_go() -> None:
