@@ -106,7 +106,8 @@ class Engine:
         live = self.live
         live.outputs = []
         live.noticed = entry.at
-        live.now_q = self.timers.listening(entry.at)
+        if not isinstance(entry, TickEntry):  # a tick may find that time stood still
+            live.now_q = self.timers.listening(entry.at)
         if isinstance(entry, BatchEntry):
             self._batch(entry)
         elif isinstance(entry, TickEntry):

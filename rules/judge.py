@@ -55,7 +55,7 @@ class Judge:
             is_own = subject.site == site
         else:
             is_own = subject.edge_id == edge.id
-        if not is_own or subject.is_edge != event.kind.startswith("edge."):
+        if not is_own or not subject.suits(event.kind):
             self._count("foreign_devices")
             return None
         return subject
@@ -94,8 +94,11 @@ class Judge:
             plan = subject.plans.get(kind)
             if plan is not None or at >= subject.next_due or kind == "device.snapshot":
                 self.event(subject, event, at, (source, index), edge, plan)
-            elif at > subject.now:
-                subject.now = at
+            else:
+                if at > subject.now:
+                    subject.now = at
+                if not subject.suits(kind):
+                    self._count("foreign_devices")
             if subject.is_edge:
                 self._declare(event, index, edge, entry)
 

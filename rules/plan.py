@@ -15,6 +15,9 @@ from rules.model import Expression, Rule, RuleSet, RuleType, Wording
 from rules.subjects import Subject
 
 _MISSING = "-"
+#: What only an edge (or the collector, about one) says.
+_EDGE_KINDS = frozenset(k for k in KINDS if k.startswith("edge.") and k != "edge.clock")
+_DEVICE_KINDS = tuple(kind for kind in KINDS if not kind.startswith("edge."))
 
 
 def _always(_data: Any, _subject: Any) -> bool:
@@ -151,8 +154,10 @@ class Plan:
             if rule.families is not None and family not in rule.families:
                 continue
             if rule.type is RuleType.ABSENT:
-                for kind in rule.kinds or KINDS:
+                for kind in rule.kinds or _DEVICE_KINDS:
                     plans.setdefault(kind, KindPlan()).absents.append(active)
+                continue
+            if family is not DeviceFamily.EDGE and set(rule.kinds) <= _EDGE_KINDS:
                 continue
             for kind in rule.kinds:
                 plans.setdefault(kind, KindPlan()).tests.append((active.test(kind), active))

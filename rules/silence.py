@@ -80,7 +80,7 @@ class Silences:
         cell = live.cell(active, subject, subject.id)
         cell.since = began
         cell.at = cell.fired_at = raised
-        cell.opening = f"absent/{began}"
+        cell.opening = f"absent/{began}/{live.noticed}"
         cell.event = {"silent_since": began}
         cell.occurrences = 1
         life.fire(active, cell, subject, live, began=began, raised=raised, now=raised)

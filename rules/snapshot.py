@@ -50,7 +50,7 @@ class _State(msgspec.Struct):
     problem: str
     counters: dict[str, int]
     unknown: dict[str, int]
-    clock: tuple[int | None, int, int]
+    clock: tuple[int | None, int, int, int]
     subjects: list[tuple[str, int, int | None, int, Presence, Cause | None]]
     edges: list[_Edge]
     cells: dict[str, list[Cell]]
@@ -74,7 +74,7 @@ def dump(engine: Engine) -> bytes:
         problem=engine.problem,
         counters=engine.counters,
         unknown=engine.unknown,
-        clock=(timers.last_tick, timers.step, timers.skipped),
+        clock=(timers.last_tick, timers.step, timers.skipped, timers.latest),
         subjects=[
             (s.id, s.now, s.heard_at, s.heard_q, s.presence, s.cause)
             for s in engine.subjects.values()
@@ -110,7 +110,7 @@ def restore(engine: Engine, blob: bytes) -> None:
     engine.problem, engine.activation = state.problem, state.activation
     engine.counters, engine.unknown = state.counters, state.unknown
     timers = engine.timers
-    timers.last_tick, timers.step, timers.skipped = state.clock
+    timers.last_tick, timers.step, timers.skipped, timers.latest = state.clock
     for stored in state.edges:
         engine.edges[stored.id] = EdgeState(
             stored.id, stored.site, stored.known, stored.online, stored.epoch, stored.born_at,
@@ -119,7 +119,7 @@ def restore(engine: Engine, blob: bytes) -> None:
         )  # fmt: skip
     engine.install(engine.plan, engine.colours)
     engine.live.noticed = state.at
-    engine.live.now_q = timers.listening(state.at)
+    engine.live.now_q = timers.latest
     if state.activation:
         _restore_world(engine, state)
 

@@ -62,6 +62,10 @@ class Subject:
         """Tell whether ticks run its timers: its edge is online and drained, or it has none."""
         return self.edge is None or self.is_edge or self.edge.listening
 
+    def suits(self, kind: str) -> bool:
+        """Tell whether a kind can be about it; any clock can differ, all else is either's own."""
+        return kind.startswith("edge.") == self.is_edge or kind == "edge.clock"
+
     def offset(self, listening: int, at: int) -> int:
         """Return what to add to its own time for listening time: its skew and its delay."""
         return listening - at if self.heard_at is None else self.heard_q - self.heard_at

@@ -40,10 +40,12 @@ class Timers:
         self.last_tick: int | None = None
         self.step = 0
         self.skipped = 0
+        self.latest = -(1 << 62)
 
     def listening(self, at: int) -> int:
-        """Return the listening time of a moment of the log (ms)."""
-        return at - self.skipped
+        """Return the listening time of a moment of the log (ms); it never goes back."""
+        self.latest = max(self.latest, at - self.skipped)
+        return self.latest
 
     def tick(self, at: int) -> int:
         """Take a tick and return the listening time; a clock that went back does not count."""

@@ -193,7 +193,7 @@ WORDS = ["power_w", "medium", "relay_closed", "and", "or", "not", "in", "(", ")"
          "device.limits.x", "true", "é", "."]  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.one_of(st.lists(st.sampled_from(WORDS), max_size=30).map(" ".join), st.text(max_size=80)))
 def test_any_text_is_refused_or_evaluates(text: str) -> None:
     try:
@@ -202,7 +202,7 @@ def test_any_text_is_refused_or_evaluates(text: str) -> None:
         assert 0 <= refused.offset <= max(len(text), 1)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.text(alphabet=string.printable + "规则", max_size=200), st.integers(0, 2_000))
 def test_any_file_is_checked_without_a_crash(noise: str, where: int) -> None:
     whole = next(iter(builtin().values()))

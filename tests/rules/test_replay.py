@@ -149,7 +149,7 @@ class Player:
             )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(moves, min_size=3, max_size=25), st.data())
 def test_a_restart_at_any_entry_changes_nothing(played: list[str], data: st.DataObject) -> None:
     player = Player()
