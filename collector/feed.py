@@ -59,6 +59,11 @@ class Feed:
             self._reader.close()
             self._reader = None
 
+    @property
+    def end(self) -> int:
+        """Return the position of the log's last entry."""
+        return self._journal.position
+
     def next(self, after: int, timeout: float, *, limit: int = 256) -> Chunk | None:
         """Return the entries after a position, waiting up to ``timeout`` s for the first."""
         if self._reader is None or not self._journal.wait(after, timeout):

@@ -17,6 +17,7 @@ _WAIT_S = 0.5
 _BACKOFF_S = (0.2, 10.0)
 #: The journal hears of a projector's progress this often; its own store knows at once.
 _TELL_S = 2.0
+_DRAIN_S = 1.0
 
 
 class Projection(Protocol):
@@ -68,7 +69,19 @@ class Projector:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the chunk at hand and stop."""
+        """Fold what the log holds, for as long as ``_DRAIN_S`` and only while all is well; stop.
+
+        What is left is folded after the next start.
+        """
+        deadline = time.monotonic() + _DRAIN_S
+        while (
+            self.position < self._feed.end
+            and self.trouble is None
+            and self._thread is not None
+            and self._thread.is_alive()
+            and time.monotonic() < deadline
+        ):
+            self._stopping.wait(0.02)
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(10.0)

@@ -226,16 +226,8 @@ def simulate(
     from simulators.app import SimulatorsApp
 
     loaded, clock = _prepare(settings_file, "simulators")
-    chosen = _with(loaded.run, scenario=scenario, seed=seed)
-    part = SimulatorsApp(
-        clock,
-        loaded.data / "simulation",
-        scenario=chosen.scenario,
-        seed=chosen.seed,
-        broker_host=loaded.broker.host,
-        broker_port=loaded.broker.port,
-    )
-    _serve(part, f"The simulated community runs; its files are in {loaded.data / 'simulation'}.")
+    part = SimulatorsApp(loaded, clock, scenario=scenario, seed=seed)
+    _serve(part, f"The simulated community runs; its files are in {part.folder}.")
 
 
 @app.command("sign-in-link")

@@ -73,11 +73,14 @@ class Node:
         self._forget_processes()
         self._variables = self._shared_variables()
         if settings.broker.embedded:
-            self._start_part("broker", "broker", quiet=True)
+            broker = ProcessSpec(
+                "broker", self._command("broker"), self._variables, quiet=True, last=True
+            )
+            self.supervisor.start(broker)
             self._await_port("broker", self.broker_port)
         self._start_part("api", "api")
         topology, edges = self._site()
-        self._start_part("collector", "collector", *(["--topology", str(topology)]))
+        self._start_part("collector", "collector", "--topology", str(topology))
         for name, file, port in edges:
             self._start_part(f"edge {name}", "edge", str(file), ESTATE_BROKER__PORT=str(port))
         self._start_part("worker", "worker")
@@ -141,10 +144,13 @@ class Node:
             "ESTATE_RUN__SEED": str(settings.run.seed),
         }
 
-    def _start_part(self, name: str, *arguments: str, quiet: bool = False, **more: str) -> None:
-        options = ["--settings", str(self._settings_file)] if self._settings_file else []
+    def _start_part(self, name: str, *arguments: str, **more: str) -> None:
         variables = {**self._variables, **more}
-        self.supervisor.start(ProcessSpec(name, (*arguments, *options), variables, quiet))
+        self.supervisor.start(ProcessSpec(name, self._command(*arguments), variables))
+
+    def _command(self, *arguments: str) -> tuple[str, ...]:
+        options = ["--settings", str(self._settings_file)] if self._settings_file else []
+        return (*arguments, *options)
 
     def _site(self) -> tuple[Path, list[tuple[str, Path, int]]]:
         """Return the topology file and the edges (name, file, broker port) to start."""
@@ -159,8 +165,8 @@ class Node:
         self._start_part("simulators", "simulate")
         simulation = self._await_file("simulators", described)
         edges = [
-            (name, folder / edge["file"], int(edge["broker_port"]))
-            for name, edge in simulation["edges"].items()
+            (name, folder / file, int(simulation["relays"][name]))
+            for name, file in simulation["edges"].items()
         ]
         return folder / simulation["topology"], edges
 

@@ -23,6 +23,7 @@ _BACKOFF_S = (0.5, 15.0)
 #: A process that has run for so long starts with a fresh back-off when it dies.
 _STEADY_S = 30.0
 _STOP_S = 4.5
+_LAST_S = 0.5
 _LOG_BYTES = 10 << 20
 
 
@@ -35,6 +36,8 @@ class ProcessSpec:
     variables: Mapping[str, str] = field(default_factory=dict)
     quiet: bool = False
     """Its output is not worth a log file."""
+    last: bool = False
+    """It stops only when all others have stopped: they say farewell through it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +102,20 @@ class Supervisor:
         self._stopping.set()
 
     def stop(self) -> None:
-        """Stop all processes, the last started first, within five seconds."""
+        """Stop all processes, those marked ``last`` after the others, within five seconds."""
         self._stopping.set()
-        alive = [c for c in reversed(self._children) if c.process and c.process.poll() is None]
-        for child in alive:
-            _signal(child.process, signal.SIGTERM)
         deadline = time.monotonic() + _STOP_S
-        for child in alive:
-            process = child.process
-            if process is None:
-                continue
+        first = [child for child in reversed(self._children) if not child.spec.last]
+        last = [child for child in reversed(self._children) if child.spec.last]
+        self._end(first, deadline - _LAST_S)
+        self._end(last, deadline)
+        self._children.clear()
+
+    def _end(self, children: list[_Child], deadline: float) -> None:
+        alive = [(c, c.process) for c in children if c.process and c.process.poll() is None]
+        for _, process in alive:
+            _signal(process, signal.SIGTERM)
+        for child, process in alive:
             try:
                 process.wait(max(deadline - time.monotonic(), 0.01))
             except subprocess.TimeoutExpired:
@@ -118,7 +125,6 @@ class Supervisor:
             if process.stdin is not None:
                 process.stdin.close()
             self._say(child, "stopped", "")
-        self._children.clear()
 
     def _check(self, child: _Child) -> None:
         if child.process is not None:
@@ -172,9 +178,8 @@ def _why(code: int) -> str:
     return f"ended with code {code}"
 
 
-def _signal(process: subprocess.Popen[bytes] | None, number: signal.Signals) -> None:
-    if process is not None:
-        try:
-            process.send_signal(number)
-        except ProcessLookupError:
-            log.debug("already gone", pid=process.pid)
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except ProcessLookupError:
+        log.debug("already gone", pid=process.pid)
