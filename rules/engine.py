@@ -64,7 +64,7 @@ class Engine:
 
     @classmethod
     def load(cls, blob: bytes) -> Engine:
-        """Return an engine as :meth:`dump` saw it; raise :class:`ContractError` on other bytes."""
+        """Return an engine as :meth:`dump` saw it; raise :class:`SnapshotError` on other bytes."""
         engine = cls()
         restore(engine, blob)
         return engine

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 VERSION = 1
 
 
+class SnapshotError(ContractError, ValueError):
+    """A snapshot that this program cannot use: fold the log from its beginning instead."""
+
+
 class _Edge(msgspec.Struct, array_like=True):
     id: str
     site: str
@@ -97,13 +101,13 @@ def _edge(edge: EdgeState) -> _Edge:
 
 
 def restore(engine: Engine, blob: bytes) -> None:
-    """Fill a new engine; raise :class:`ContractError` when the bytes are not a snapshot."""
+    """Fill a new engine; raise :class:`SnapshotError` when the bytes cannot be used."""
     try:
         state = _decoder.decode(blob)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ContractError(f"not a snapshot of the rule engine: {error}") from None
+        raise SnapshotError(f"not a snapshot of the rule engine: {error}") from None
     if state.version != VERSION:
-        raise ContractError(
+        raise SnapshotError(
             f"a snapshot of version {state.version}", remedy="fold the log from its beginning"
         )
     engine.position, engine.at = state.position, state.at
@@ -120,8 +124,12 @@ def restore(engine: Engine, blob: bytes) -> None:
     engine.install(engine.plan, engine.colours)
     engine.live.noticed = state.at
     engine.live.now_q = timers.latest
-    if state.activation:
+    if not state.activation:
+        return
+    try:
         _restore_world(engine, state)
+    except (ContractError, LookupError, msgspec.MsgspecError) as error:
+        raise SnapshotError(f"a snapshot that contradicts itself: {error}") from None
 
 
 def _restore_world(engine: Engine, state: _State) -> None:

@@ -125,8 +125,13 @@ class Script:
         self.now = until
         return found
 
-    def online(self, edge: str = "e1", through: dict[str, int] | None = None, backlog: int | None = None,
-               epoch: str | None = None) -> list[Output]:  # fmt: skip
+    def online(
+        self,
+        edge: str = "e1",
+        through: dict[str, int] | None = None,
+        backlog: int | None = None,
+        epoch: str | None = None,
+    ) -> list[Output]:
         self._epochs[edge] = epoch or self._epochs[edge]
         through = through or {}
         waiting = sum(through.values()) if backlog is None else backlog
