@@ -9,18 +9,21 @@ everything else: period, spread of the starts, time-outs, back-off, supervision,
 
 from __future__ import annotations
 
+import asyncio
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from core.contracts.errors import DeviceError, SettingsError
+from core.contracts.errors import DeviceError, JournalError, SettingsError
 from core.runtime.clock import Clock
 
 #: Where a fault lies, as in ``device.health``.
 Cause = Literal["device", "gateway", "bus", "network", "credentials", "protocol"]
+
+_JOURNAL_PAUSE_S = 1.0
 
 
 class LinkError(DeviceError):
@@ -182,6 +185,21 @@ class StreamingDriver(Driver, ABC):
         Raises :class:`DeviceError` or OSError when the stream is lost; returning means the
         same. The runner calls it again after a back-off.
         """
+
+
+async def insist(act: Callable[[], Awaitable[None]], sink: DriverSink) -> None:
+    """Emit what will not be told twice: while the journal refuses, wait and try again.
+
+    The stream is not read meanwhile, so the back-pressure reaches the device.
+    """
+    while True:
+        try:
+            await act()
+        except JournalError:
+            sink.count("journal_waits")
+            await asyncio.sleep(_JOURNAL_PAUSE_S)
+        else:
+            return
 
 
 def read_secret(

@@ -12,6 +12,9 @@ from edge.vision.picture import Mask, Picture, reduce
 
 _QUALITIES = (80, 65, 50, 35)
 _FACE_WIDTH = 640
+_MARGIN = 8
+"""Pixels, beside a third of its size, by which what is blurred is widened on each side: a
+detector often sees only a part of a person."""
 _CASCADES = ("haarcascade_frontalface_default.xml", "haarcascade_profileface.xml")
 
 
@@ -22,15 +25,16 @@ class SnapshotMaker:
         self._width = width
         self._cascades: list[cv2.CascadeClassifier] = []
 
-    def make(self, picture: Picture, moving: Mask, interest: Mask) -> bytes | None:
+    def make(self, picture: Picture, private: Mask, interest: Mask) -> bytes | None:
         """Return a JPEG of at most 256 kB, None when it cannot be made so small.
 
-        Faces are blurred wherever they are, and what moves is blurred outside of ``interest``
-        (the zone that the event is about). Both masks may be of another size.
+        Faces are blurred wherever they are, and what is ``private`` (passers-by) is blurred
+        outside of ``interest``, the zone that the event is about. Both masks may be of
+        another size than the picture.
         """
         image = reduce(picture, self._width).copy()
-        outside = _fit(moving & ~interest, image)
-        outside = cv2.dilate(outside, np.ones((9, 9), np.uint8)).astype(np.uint8)
+        outside = _fit(private & ~interest, image)
+        outside = _boxes(outside) & (1 - _fit(interest, image))
         for x, y, width, height in self._faces(image):
             # Heads are larger than the faces found in them.
             cv2.rectangle(
@@ -75,6 +79,16 @@ def _fit(mask: Mask, image: Picture) -> Picture:
     return cv2.resize(
         mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST
     ).astype(np.uint8)
+
+
+def _boxes(mask: Picture) -> Picture:
+    """Return the widened box of each connected part of a mask."""
+    boxes = np.zeros_like(mask)
+    count, _, stats, _ = cv2.connectedComponentsWithStats(mask)
+    for x, y, width, height, _ in stats[1:count].tolist():
+        dx, dy = width // 3 + _MARGIN, height // 3 + _MARGIN
+        cv2.rectangle(boxes, (x - dx, y - dy), (x + width + dx, y + height + dy), 1, cv2.FILLED)
+    return boxes
 
 
 def _encode(image: Picture) -> bytes | None:

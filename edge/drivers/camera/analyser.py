@@ -64,8 +64,10 @@ class Analyser:
         self._frozen_latch = Latch(settings.frozen_s * 1000, 0, _FROZEN_FRAMES)
         self._warm_s = 0.0
         self._known = False
-        self.moving: Mask = np.zeros((1, 1), bool)
-        """What moved in the last frame, at the analysis width."""
+        self._moving: Mask = np.zeros((1, 1), bool)
+        self.private: Mask = self._moving
+        """What in the last frame moves or does not belong to the empty scene (people pause),
+        at the analysis width: what is blurred outside of an event's zone."""
 
     @property
     def background(self) -> Grey | None:
@@ -83,7 +85,7 @@ class Analyser:
     def update(self, picture: Picture, now: int, passed_s: float) -> list[Transition]:
         """Judge one frame and return what began or ended with it."""
         grey = to_grey(picture)
-        self.moving = self._motion.update(grey)
+        self._moving = self.private = self._motion.update(grey)
         transitions = self._judge_quality(grey, now)
         if self._trouble is not None or self._tamper.state:
             # A picture that shows nothing says nothing about zones: their states stand.
@@ -94,10 +96,10 @@ class Analyser:
                 self._still.learn(grey, passed_s)
             return transitions
         self._known = True
-        if self._zones:
-            still = self._still.update(grey, passed_s)
-            for zone in self._zones:
-                transitions += self._judge_zone(zone, still.foreground, still.standing, now)
+        still = self._still.update(grey, passed_s)
+        self.private = self._moving | still.foreground
+        for zone in self._zones:
+            transitions += self._judge_zone(zone, still.foreground, still.standing, now)
         return transitions
 
     def _judge_quality(self, grey: Grey, now: int) -> list[Transition]:
@@ -125,7 +127,7 @@ class Analyser:
             # What stands begins the state; while people walk before it, it still stands.
             score = share(foreground if held else standing, zone.mask)
         else:
-            score = share(self.moving, zone.mask)
+            score = share(self._moving, zone.mask)
         threshold = zone.settings.share * (_STAY if held else 1.0)
         present_ms = zone.latch.present_ms(now)
         changed = zone.latch.update(now, present=score >= threshold)

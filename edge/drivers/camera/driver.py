@@ -10,7 +10,9 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,6 +25,7 @@ from edge.driver import (
     ReportRule,
     StreamingDriver,
     health_rule,
+    insist,
     read_secret,
 )
 from edge.drivers.camera.analyser import Analyser, Transition
@@ -131,24 +134,26 @@ class CameraDriver(StreamingDriver):
             reader.halt()
 
     async def _report(self, report: _Report) -> None:
-        device = self._settings.device
+        device, sink = self._settings.device, self._sink
         if self._last_picture is None or report.transition is None:
-            await self._sink.reached(device)
+            await insist(partial(sink.reached, device), sink)
         self._last_picture = time.monotonic()
         if self._video_lost is not False:
-            await self._sink.emit("camera.video_loss", device, {"active": False}, report.at)
+            await self._emit("camera.video_loss", {"active": False}, report.at)
             self._video_lost = False
         if report.transition is None:
             return
         data = dict(report.transition.data)
-        media_id = None
-        if report.jpeg is not None:
-            day = datetime.fromtimestamp(report.at / 1000, UTC)
-            media_id = f"{day:%Y%m%d}-{uuid.uuid4().hex}"
-            data["snapshot"] = media_id
-        await self._sink.emit(report.transition.kind, device, data, report.at)
-        if media_id is not None and report.jpeg is not None:
-            await self._sink.snapshot(device, report.at, media_id, report.jpeg)
+        if report.jpeg is None:
+            await self._emit(report.transition.kind, data, report.at)
+            return
+        day = datetime.fromtimestamp(report.at / 1000, UTC)
+        media_id = f"{day:%Y%m%d}-{uuid.uuid4().hex}"
+        await self._emit(report.transition.kind, data | {"snapshot": media_id}, report.at)
+        await insist(partial(sink.snapshot, device, report.at, media_id, report.jpeg), sink)
+
+    async def _emit(self, kind: str, data: dict[str, Any], at: int) -> None:
+        await insist(partial(self._sink.emit, kind, self._settings.device, data, at), self._sink)
 
     async def _note_loss(self) -> None:
         """Report the loss once no picture came for the time-out; a quick return is no loss."""
@@ -156,7 +161,7 @@ class CameraDriver(StreamingDriver):
         waited_s = time.monotonic() - since if since is not None else 0.0
         if self._video_lost is True or waited_s < self._settings.timeout_s:
             return
-        await self._sink.emit("camera.video_loss", self._settings.device, {"active": True})
+        await self._emit("camera.video_loss", {"active": True}, self._context.clock.now_ms())
         self._video_lost = True
 
     @property
@@ -235,10 +240,10 @@ class _Reader:
         wanted = self._settings.snapshots and transition.data["active"]
         if not wanted or self.reports.qsize() >= _MOST_WAITING:
             return None
-        moving = self._analyser.moving
+        private = self._analyser.private
         interest = transition.interest
-        empty = np.zeros_like(moving)
-        return self._snapshots.make(picture, moving, empty if interest is None else interest)
+        empty = np.zeros_like(private)
+        return self._snapshots.make(picture, private, empty if interest is None else interest)
 
     def _put(self, item: _Report | _Ended) -> None:
         # The loop may be closed already when the edge stops: then nobody waits any more.
@@ -248,7 +253,7 @@ class _Reader:
 
     def _save(self) -> None:
         background = self._analyser.background
-        if background is None or not self._settings.zones:
+        if background is None:
             return
         # Losing it costs only what the next start has to learn again.
         with contextlib.suppress(OSError):

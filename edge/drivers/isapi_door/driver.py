@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Mapping
+from functools import partial
 
 import httpx
 
@@ -15,6 +16,7 @@ from edge.driver import (
     ReportRule,
     StreamingDriver,
     health_rule,
+    insist,
     read_secret,
 )
 from edge.drivers.isapi_door.alert_stream import AlertStream, AlertStreamError, boundary_of
@@ -154,8 +156,7 @@ class IsapiDoorDriver(StreamingDriver):
             if outcome.reason != "duplicates":
                 self._translator.committed(alert, [])
             return
-        for observation in outcome:
-            await self._sink.emit(
-                observation.kind, observation.device, observation.data, observation.at
-            )
+        for found in outcome:
+            emit = partial(self._sink.emit, found.kind, found.device, found.data, found.at)
+            await insist(emit, self._sink)
         self._translator.committed(alert, outcome)

@@ -77,7 +77,7 @@ class Meters:
 
 def settings(port: int, **more: object) -> Dlt645Settings:
     raw: dict[str, object] = {
-        "driver": "dlt645", "host": "127.0.0.1", "port": port, "timeout_s": 0.3,
+        "driver": "dlt645", "host": "127.0.0.1", "port": port, "timeout_s": 2,
         "meters": [{"device": "m-a", "address": A}],
     }  # fmt: skip
     return Dlt645Settings.model_validate(raw | more)
@@ -209,7 +209,7 @@ def test_a_dead_meter_does_not_stop_the_others(tmp_path: Path) -> None:
         meters.silent = {A}
         server, port = await listen(meters)
         both = [{"device": "m-a", "address": A}, {"device": "m-b", "address": B}]
-        driver, sink = await driver_for(port, tmp_path, meters=both, timeout_s=0.1)
+        driver, sink = await driver_for(port, tmp_path, meters=both, timeout_s=0.25)
         for _ in range(3):
             await driver.poll()
         assert len(sink.of("meter.reading", "m-b")) == 3
@@ -226,7 +226,7 @@ def test_one_lost_answer_is_asked_again(tmp_path: Path) -> None:
         meters = Meters()
         meters.lose_next = 1
         server, port = await listen(meters)
-        driver, sink = await driver_for(port, tmp_path, timeout_s=0.1)
+        driver, sink = await driver_for(port, tmp_path, timeout_s=0.25)
         await driver.poll()
         assert sink.of("meter.reading") == [READING]
         assert sink.counts["retries"] == 1
@@ -239,13 +239,13 @@ def test_one_lost_answer_is_asked_again(tmp_path: Path) -> None:
 def test_a_late_answer_is_never_taken_for_another_question(tmp_path: Path) -> None:
     async def scenario() -> None:
         meters = Meters()
-        meters.late_s = 0.15  # each answer comes when the next question has been asked
+        meters.late_s = 0.35  # each answer comes when the next question has been asked
         server, port = await listen(meters)
-        driver, sink = await driver_for(port, tmp_path, timeout_s=0.1)
+        driver, sink = await driver_for(port, tmp_path, timeout_s=0.25)
         with pytest.raises(LinkError):
             await driver.poll()
         meters.late_s = 0
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.4)
         await driver.poll()
         assert sink.of("meter.reading") == [READING]
         await driver.stop()
@@ -296,7 +296,7 @@ def test_a_half_open_socket_is_given_up(tmp_path: Path) -> None:
         meters = Meters()
         meters.silent = {A}
         server, port = await listen(meters)
-        driver, sink = await driver_for(port, tmp_path, timeout_s=0.1)
+        driver, sink = await driver_for(port, tmp_path, timeout_s=0.25)
         with pytest.raises(LinkError):
             await driver.poll()
         meters.silent.clear()

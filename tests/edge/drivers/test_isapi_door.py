@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from core.contracts.errors import SettingsError
+import edge.driver
+from core.contracts.errors import JournalFullError, SettingsError
 from edge.driver import LinkError
 from edge.drivers.isapi_door.driver import IsapiDoorDriver
 from edge.drivers.isapi_door.settings import IsapiDoorSettings
@@ -214,6 +215,24 @@ def test_an_event_that_was_not_committed_is_taken_again(tmp_path: Path) -> None:
         assert sink.counts["duplicates"] == 0
         server.close()
 
+    run(scenario())
+
+
+def test_a_full_journal_holds_the_stream_back(tmp_path: Path, monkeypatch: Any) -> None:
+    async def scenario() -> None:
+        controller, sink = Controller(), Recorder()
+        server, port = await listen(controller)
+        sink.refuse = lambda kind: JournalFullError("no room")
+        async with Streaming(driver_for(port, tmp_path), sink) as streaming:
+            controller.event(5, 1, 10)
+            controller.event(5, 1, 11)
+            await sink.until(lambda: sink.counts["journal_waits"] >= 3)
+            sink.refuse = lambda kind: None
+            await sink.until(lambda: len(sink.events) == 2)
+            assert streaming.errors == []
+        server.close()
+
+    monkeypatch.setattr(edge.driver, "_JOURNAL_PAUSE_S", 0.01)
     run(scenario())
 
 
