@@ -39,11 +39,12 @@ address (for example <code>http://127.0.0.1:8000</code>). The link was not used 
 
 _NOT_BUILT = """
 <p>The API is running, but the console has not been built into this installation.</p>
-<p>In the source tree, build it and start again:</p>
-<pre>make web</pre>
+<p>In the source tree, this builds it and starts again:</p>
+<pre>make run</pre>
 <p>The API's description is at <a href="/api/v1/openapi.json">/api/v1/openapi.json</a>.</p>
 <hr>
-<p lang="zh">接口已在运行，但控制台尚未构建。请在源码目录执行 <code>make web</code> 后重新启动。</p>
+<p lang="zh">接口已在运行，但控制台尚未构建。
+在源码目录执行 <code>make run</code> 即可构建并启动。</p>
 """
 
 

@@ -60,7 +60,7 @@ _TITLES = {
     Kind.CONFLICT: "The request conflicts with the present state",
     Kind.WORSENED: "The alert has worsened meanwhile",
     Kind.TOO_LARGE: "The request is too large",
-    Kind.TOO_MANY: "Too many attempts",
+    Kind.TOO_MANY: "Too many requests",
     Kind.HOST: "Unknown host name",
     Kind.STORE: "A store does not answer",
     Kind.HTTP: "The request cannot be served",

@@ -42,12 +42,15 @@ def read_session(principal: Viewer) -> Session:
         HTTPStatus.SERVICE_UNAVAILABLE,
     ),
 )
-def open_session(
+async def open_session(
     request: Request, response: Response, services: ServicesDep, body: SignIn
 ) -> Session:
     """Open a session; too many failures, by account or by address, answer 429 for a while."""
     check_origin(request, services.settings.api.public_url)
-    signed = services.sign_in.sign_in(body.name, body.password, address_of(request))
+    service = services.sign_in
+    signed = await anyio.to_thread.run_sync(
+        service.sign_in, body.name, body.password, address_of(request), limiter=service.gate
+    )
     _set_cookie(request, response, services, signed)
     return _session(signed)
 
@@ -77,13 +80,18 @@ def close_session(response: Response, services: ServicesDep, principal: Viewer) 
         HTTPStatus.SERVICE_UNAVAILABLE,
     ),
 )
-def set_password(services: ServicesDep, principal: Viewer, body: NewPassword) -> Session:
+async def set_password(services: ServicesDep, principal: Viewer, body: NewPassword) -> Session:
     """Set the password (at least 10 characters, not the name); other sessions end."""
-    return _session(
-        services.sign_in.set_password(
-            principal.signed, body.password, body.current, principal.address
-        )
+    service = services.sign_in
+    signed = await anyio.to_thread.run_sync(
+        service.set_password,
+        principal.signed,
+        body.password,
+        body.current,
+        principal.address,
+        limiter=service.gate,
     )
+    return _session(signed)
 
 
 @link_router.get(

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
+import anyio
 import structlog
 from sqlalchemy import update
 from sqlalchemy.orm import Session as Transaction
@@ -30,6 +31,7 @@ ADMINISTRATOR = "admin"
 LINK_MS = 10 * 60 * 1000
 #: A session's expiry is moved no more often than this (ms), so that reading does not write.
 _TOUCH_MS = 60_000
+_HASHES_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,11 @@ def issue_sign_in_link(records: Records, now: int | None = None) -> str:
 
 
 class SignInService:
-    """Opens, checks and ends sessions; its methods block and are called in threads."""
+    """Opens, checks and ends sessions; its methods block and are called in threads.
+
+    What computes a hash (``sign_in``, ``set_password``) is called through ``gate``, so that a
+    flood of attempts holds neither memory nor the threads that everything else needs.
+    """
 
     def __init__(
         self, records: Records, wall: Clock, session_hours: float, passwords: Passwords
@@ -87,6 +93,7 @@ class SignInService:
         self._wall = wall
         self._session_ms = int(session_hours * 3_600_000)
         self._passwords = passwords
+        self.gate = anyio.CapacityLimiter(_HASHES_AT_ONCE)
         self.throttled = 0
         """Attempts that were refused without looking at the password, since the start."""
 
@@ -113,6 +120,9 @@ class SignInService:
         user, attempt = self._begin(name, address)
         stored = None if user is None or user.disabled_at is not None else user.password_hash
         matches = self._passwords.matches(password, stored)
+        renewed = None
+        if matches and stored is not None and self._passwords.is_outdated(stored):
+            renewed = self._passwords.hash(password)
         now = self._wall.now_ms()
         with self._records.session() as session:
             if user is None or stored is None or not matches:
@@ -120,6 +130,10 @@ class SignInService:
                 signed = None
             else:
                 throttle.succeed(session, attempt)
+                if renewed is not None:
+                    session.execute(
+                        update(UserRow).where(UserRow.id == user.id).values(password_hash=renewed)
+                    )
                 accounts.audit(session, now, user.name, "sign_in.password", user.name, address)
                 signed = self._open(session, user, tokens.Origin.PASSWORD, now, address)
         if signed is None:

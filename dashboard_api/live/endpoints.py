@@ -12,10 +12,12 @@ from dashboard_api.access import Viewer
 from dashboard_api.context import ServicesDep
 from dashboard_api.live.schemas import EVENTS
 from dashboard_api.live.stream import EventStream
-from dashboard_api.problems import responses
+from dashboard_api.problems import Kind, Problem, responses
 
 router = APIRouter(prefix="/api/v1", tags=["live"])
 _MAX_SEQ = 2**53 - 1
+#: Streams that one process keeps open at a time.
+MAX_STREAMS = 2_000
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Server-sent events: `hello` first, then `alert`, `colour`, `presence`, "
@@ -63,6 +65,13 @@ async def follow_changes(
 
     A comment comes each 15 s. The stream ends when the session does.
     """
+    if services.hub.clients >= MAX_STREAMS:
+        raise Problem(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            Kind.TOO_MANY,
+            f"{MAX_STREAMS} streams are open already; try again later",
+            headers={"Retry-After": "30"},
+        )
     resumed = min(int(last_event_id), _MAX_SEQ) if last_event_id else since
     cursor, reset = await services.hub.join(resumed)
     token = principal.signed.token

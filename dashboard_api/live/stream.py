@@ -89,6 +89,7 @@ class EventStream(Response):
         except TimeoutError:
             self._hub.dropped += 1
             self._abort()
+            await asyncio.sleep(0)  # lets the server notice that the connection is gone
         except (OSError, ClientDisconnect):
             return
 

@@ -71,7 +71,7 @@ def test_without_a_console_a_page_says_how_to_build_it(tmp_path: Path, template:
     with running(tmp_path, template=template, static=tmp_path / "empty") as run:
         page = run.client().get("/")
         assert page.status_code == 503
-        assert "make web" in page.text
+        assert "make run" in page.text
 
 
 def test_the_link_page_needs_no_console(estate: Running) -> None:

@@ -249,6 +249,17 @@ def _rest(peer: socket.socket) -> bytes:
     return bytes(received)
 
 
+def test_streams_are_bounded(run: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashboard_api.live.endpoints.MAX_STREAMS", 1)
+    client = run.signed_in()
+    with follow(client) as stream:
+        stream.next()
+        answer = run.signed_in().get("/api/v1/live")
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"]
+    _wait_until(lambda: run.app.services.hub.clients == 0)
+
+
 def test_latency_from_commit_to_push(run: Running) -> None:
     """A wake-up reaches a client in well under a tenth of a second."""
     client = run.signed_in()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
+
 import httpx
 import pytest
+from argon2 import PasswordHasher
 from sqlalchemy import select
 
 from core.storage.records import accounts
-from core.storage.records.account_models import AuditRow, SessionRow, SignInLink
+from core.storage.records.account_models import AuditRow, SessionRow, SignInAttempt, SignInLink
 from dashboard_api.auth import throttle
+from dashboard_api.auth.passwords import Passwords
 from dashboard_api.auth.service import issue_sign_in_link
 from tests.api.harness import CSRF, PASSWORD, Running
 
@@ -217,3 +222,52 @@ def test_a_disabled_account_is_out_at_once(run: Running) -> None:
     assert sign_in(run.client(), PASSWORD).status_code == 401
     with pytest.raises(Exception, match="disabled"):
         issue_sign_in_link(run.records)
+
+
+def test_every_name_costs_one_verification() -> None:
+    """Unknown names, accounts without a password and wrong passwords take the same work."""
+    verified: list[str] = []
+
+    class Counting(PasswordHasher):
+        def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:
+            verified.append(str(password))
+            return super().verify(hash, password)
+
+    passwords = Passwords(Counting(time_cost=1, memory_cost=8, parallelism=1))
+    stored = passwords.hash("a right password")
+    assert passwords.matches("a right password", stored)
+    assert not passwords.matches("a wrong password", stored)
+    assert not passwords.matches("any", None)
+    assert not passwords.matches("nobody has this password", None)
+    assert not passwords.matches("any", "not a hash")
+    assert len(verified) == 5
+
+
+def test_a_flood_of_attempts_does_not_hold_up_the_rest(run: Running) -> None:
+    set_password(run)
+    client = run.signed_in()
+    with ThreadPoolExecutor(8) as pool:
+        flood = [
+            pool.submit(sign_in, run.client(), "wrong", f"name-{number}") for number in range(16)
+        ]
+        assert client.get("/api/v1/tree").status_code == 200
+        assert {attempt.result().status_code for attempt in flood} <= {401, 429}
+    with run.records.reading() as session:
+        noted = session.scalars(select(SignInAttempt)).all()
+    assert len(noted) == 16
+
+
+def test_an_old_hash_is_renewed_by_signing_in(run: Running) -> None:
+    set_password(run)
+    old = PasswordHasher(time_cost=2, memory_cost=8, parallelism=1).hash(PASSWORD)
+    with run.records.session() as session:
+        user = accounts.find_user(session, "admin")
+        assert user is not None
+        accounts.set_password(session, user.id, old)
+    assert sign_in(run.client(), PASSWORD).status_code == 200
+    with run.records.reading() as session:
+        user = accounts.find_user(session, "admin")
+        assert user is not None
+        assert user.password_hash is not None
+        assert "t=1" in user.password_hash
+    assert sign_in(run.client(), PASSWORD).status_code == 200
