@@ -32,7 +32,7 @@ from core.contracts.outputs import (
 from core.contracts.ports import Point
 from core.contracts.topology import Topology
 from core.contracts.topology import load as load_topology
-from core.runtime.settings import ApiSettings, BrokerSettings, Settings
+from core.runtime.settings import ApiSettings, BrokerSettings, RecordsSettings, Settings
 from core.storage.records import Records, projection
 from core.storage.series import open_writer
 from dashboard_api.app import ApiApp
@@ -119,11 +119,15 @@ def running(
     template: Path | None = None,
     api: ApiSettings | None = None,
     broker: BrokerSettings | None = None,
+    records: RecordsSettings | None = None,
     **options: Any,
 ) -> Iterator[Running]:
     """Start an API on a free port and stop it at the end."""
     settings = Settings(
-        data=folder, api=api or ApiSettings(port=0), broker=broker or BrokerSettings()
+        data=folder,
+        api=api or ApiSettings(port=0),
+        broker=broker or BrokerSettings(),
+        records=records or RecordsSettings(),
     )
     if template is not None:
         shutil.copy(template, folder / "records.sqlite")
