@@ -110,6 +110,7 @@ class CollectorApp:
             lambda: open_writer(self._settings, log=log_id, clock=self._clock),
             self.records,
             self._clock,
+            log_id,
         )
         self._rules = RulesProjection(self.records, self._clock, log_id)
         projections: list[Projection] = [

@@ -23,6 +23,7 @@ class MediaProjection:
         self._store = store
         self._records = records
         self._clock = clock
+        self._log_id = log_id
         self._cursor = f"media/{log_id}"
         self._position = 0
         self.stored = 0
@@ -44,7 +45,7 @@ class MediaProjection:
             try:
                 self.stored += self._store.put(entry.header.media, entry.jpeg, _meta(entry))
             except ContractError as refused:
-                letters.append(_letter(entry, refused))
+                letters.append(_letter(entry, refused, self._log_id))
         with self._records.session() as session:
             refusals.add_dead_letters(session, letters, self._clock.now_ms())
             projection.save_cursor(session, self._cursor, chunk.position, None)
@@ -63,7 +64,7 @@ def _meta(entry: MediaEntry) -> dict[str, object]:
     return {"site": entry.site, "edge": header.edge, "device": header.device, "at": header.at}
 
 
-def _letter(entry: MediaEntry, why: ContractError) -> refusals.DeadLetter:
+def _letter(entry: MediaEntry, why: ContractError, log_id: str) -> refusals.DeadLetter:
     header = entry.header
     return refusals.DeadLetter(
         pos=entry.pos,
@@ -74,4 +75,5 @@ def _letter(entry: MediaEntry, why: ContractError) -> refusals.DeadLetter:
         field=why.field or "media",
         raw=entry.jpeg,
         site=entry.site,
+        log=log_id,
     )

@@ -31,6 +31,7 @@ class RulesProjection:
     def __init__(self, records: Records, clock: Clock, log_id: str) -> None:
         self._records = records
         self._clock = clock
+        self._log_id = log_id
         self._cursor = f"rules/{log_id}"
         self._snapshot_cursor = f"rules-snapshot/{log_id}"
         self._engine = Engine()
@@ -78,7 +79,7 @@ class RulesProjection:
             made = self._engine.apply(entry)
             if entry.pos > self._applied:
                 outputs += made
-                letters += letters_of(entry)
+                letters += letters_of(entry, self._log_id)
         self._pending = (outputs, letters)
         self._folded = chunk.position
         self.busy_s += time.perf_counter() - began
@@ -106,7 +107,7 @@ class RulesProjection:
         keep: bool,
     ) -> None:
         now = self._clock.now_ms()
-        projection.apply(session, outputs, now)
+        projection.apply(session, outputs, now, log=self._log_id)
         refusals.add_dead_letters(session, letters, now)
         if position > self._applied:
             projection.save_cursor(session, self._cursor, position, None)
@@ -121,7 +122,7 @@ class RulesProjection:
         """Nothing to release: the records belong to the collector."""
 
 
-def letters_of(entry: LogEntry) -> list[refusals.DeadLetter]:
+def letters_of(entry: LogEntry, log_id: str) -> list[refusals.DeadLetter]:
     """Return the dead letters that an entry of the log holds."""
     rejects = rejects_of(entry)
     if not rejects:
@@ -142,6 +143,7 @@ def letters_of(entry: LogEntry) -> list[refusals.DeadLetter]:
             field=reject.field,
             raw=reject.raw,
             site=site,
+            log=log_id,
         )
         for reject in rejects
     ]

@@ -18,8 +18,13 @@ class SeriesProjection:
     name = "series"
 
     def __init__(
-        self, open_writer: Callable[[], SeriesWriter], records: Records, clock: Clock
+        self,
+        open_writer: Callable[[], SeriesWriter],
+        records: Records,
+        clock: Clock,
+        log_id: str,
     ) -> None:
+        self._log_id = log_id
         self._open_writer = open_writer
         self._records = records
         self._clock = clock
@@ -54,6 +59,7 @@ class SeriesProjection:
                     source=f"series:{point.event.kind}",
                     reason=refusal.reason,
                     raw=encode(point.event),
+                    log=self._log_id,
                 )
             )
         with self._records.session() as session:

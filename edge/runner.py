@@ -130,6 +130,7 @@ class Runner:
                 await self._sleep(max(backoff.next(), LEAST_PAUSE_S))
                 continue
             backoff.reset()
+            await desk.tell_standing()
             # Only the second poll finds its place within the period: the first is early, so
             # that a start shows a picture soon, and yet the devices do not stay in step.
             period_s, spread = (driver.period_s if spread is None else spread), None
@@ -192,6 +193,7 @@ class _Desk:
         self.counts: Counter[str] = Counter()
         self.touched: set[str] = set()
         self.logged: set[str] = set()
+        self.listed: set[str] = set()
         self.conditions = Conditions(driver.devices, driver.patience)
         self._clock = clock
         self._reporter = reporter
@@ -242,6 +244,19 @@ class _Desk:
             )
         await self._reporter.emit("device.health", device, data)
         self.conditions.settle(device, online=False, at=self._clock.now_ms())
+
+    async def tell_standing(self) -> None:
+        """List once, after a device's first whole reading, everything that stands of it.
+
+        What stood before a restart of the edge and is not in the list has ended meanwhile.
+        """
+        fresh = self.touched - self.listed
+        if not fresh:
+            return
+        self.listed |= fresh
+        for device, data in self._reporter.standing():
+            if device in fresh and self.conditions.of(device).online:
+                await self.emit("device.snapshot", device, data)
 
     def count(self, name: str, amount: int = 1) -> None:
         self.counts[name] += amount

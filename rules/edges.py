@@ -34,6 +34,7 @@ class EdgeState:
     born_at: int = 0
     back_q: int = 0
     listening_q: int = 0
+    backlog: int = 0
     pending: dict[str, int] = field(default_factory=dict)
     seen: dict[str, dict[str, int]] = field(default_factory=dict)
     shadows: dict[tuple[str, str], Shadow] = field(default_factory=dict)
@@ -54,6 +55,7 @@ class EdgeState:
         self.known = self.online = True
         self.epoch = data.epoch
         self.born_at = at
+        self.backlog = data.backlog
         seen = self._lanes(data.epoch)
         self.pending = {
             lane: through
@@ -89,4 +91,6 @@ class EdgeState:
 
     def output(self, at: int) -> EdgeOutput:
         """Return what there is to say of it now."""
-        return EdgeOutput(self.id, self.site, at, self.online, self.drained, self.epoch)
+        return EdgeOutput(
+            self.id, self.site, at, self.online, self.drained, self.epoch, self.backlog
+        )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from core.contracts.codec import Event, make_event
+from core.contracts.codec import FIELDS, Event, make_event
 from core.contracts.errors import ContractError
+from core.contracts.events import KINDS
 from core.contracts.log import BatchEntry
 from core.contracts.outputs import Presence
 from rules.backlog import Backlog
@@ -77,6 +78,7 @@ class Judge:
             if subject is None or subject.edge_id != edge_id or subject.is_edge:
                 checked = self.subject(event, edge, entry.site)
                 if checked is None:
+                    self._declare(event, index, edge, entry)
                     continue
                 subject = checked
             at = event.at
@@ -103,6 +105,7 @@ class Judge:
                 self._declare(event, index, edge, entry)
 
     def _declare(self, event: Event, index: int, edge: EdgeState, entry: BatchEntry) -> None:
+        """Put a declared loss among the outputs, also that of an edge nobody has entered yet."""
         loss = loss_of(
             event, pos=entry.pos, index=index, at=entry.at, site=entry.site, edge=edge.id,
             epoch=entry.batch.epoch,
@@ -116,6 +119,7 @@ class Judge:
         for index, event in batch.events:
             subject = self.subject(event, edge, entry.site)
             if subject is None:
+                self._declare(event, index, edge, entry)
                 continue
             if subject.is_edge:
                 self.live_batch(edge, [(index, event)], entry)
@@ -278,7 +282,34 @@ class Judge:
                 self._count("unusable_states")
                 continue
             found.append((held, min(state.since, at)))
-        return found
+        return found + [(ended, at) for ended in self._unlisted(subject, event, found)]
+
+    def _unlisted(
+        self, subject: Subject, event: Event, listed: list[tuple[Event, int]]
+    ) -> list[Event]:
+        """Return an end of each active state that a rule holds for true and the list lacks.
+
+        The list is whole: what an edge no longer lists has ended, at the latest now. So a fault
+        that went while its edge was restarted does not stand for ever.
+        """
+        told = {active.key_of(subject, held.data)
+                for held, _ in listed if (plan := subject.plans.get(held.kind)) is not None
+                for _, active in plan.tests}  # fmt: skip
+        ended: list[Event] = []
+        for kind, plan in subject.plans.items():
+            if not (KINDS[kind].standing and "active" in FIELDS[kind]):
+                continue
+            for _, active in plan.tests:
+                ended += [
+                    make_event(
+                        kind, device=subject.id, at=event.at, seen=event.seen,
+                        data={**cell.data, "active": False},
+                    )
+                    for key, cell in active.cells.items()
+                    if cell.subject == subject.id and cell.kind == kind
+                    and cell.since is not None and key not in told
+                ]  # fmt: skip
+        return ended
 
     def _ended(
         self,

@@ -25,7 +25,7 @@ from rules.timers import What
 if TYPE_CHECKING:
     from rules.engine import Engine
 
-VERSION = 1
+VERSION = 2
 
 
 class SnapshotError(ContractError, ValueError):
@@ -41,6 +41,7 @@ class _Edge(msgspec.Struct, array_like=True):
     born_at: int
     back_q: int
     listening_q: int
+    backlog: int
     pending: dict[str, int]
     seen: dict[str, dict[str, int]]
     shadows: list[tuple[str, str, Shadow]]
@@ -96,7 +97,7 @@ def _edge(edge: EdgeState) -> _Edge:
     shadows = [(rule_id, key, shadow) for (rule_id, key), shadow in edge.shadows.items()]
     return _Edge(
         edge.id, edge.site, edge.known, edge.online, edge.epoch, edge.born_at, edge.back_q,
-        edge.listening_q, edge.pending, edge.seen, shadows,
+        edge.listening_q, edge.backlog, edge.pending, edge.seen, shadows,
     )  # fmt: skip
 
 
@@ -118,7 +119,7 @@ def restore(engine: Engine, blob: bytes) -> None:
     for stored in state.edges:
         engine.edges[stored.id] = EdgeState(
             stored.id, stored.site, stored.known, stored.online, stored.epoch, stored.born_at,
-            stored.back_q, stored.listening_q, stored.pending, stored.seen,
+            stored.back_q, stored.listening_q, stored.backlog, stored.pending, stored.seen,
             {(rule_id, key): shadow for rule_id, key, shadow in stored.shadows},
         )  # fmt: skip
     engine.install(engine.plan, engine.colours)

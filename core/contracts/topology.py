@@ -36,7 +36,10 @@ class Level(StrEnum):
     @property
     def depth(self) -> int:
         """Return 0 for a street to 6 for a floor."""
-        return list(Level).index(self)
+        return _DEPTH[self]
+
+
+_DEPTH = {level: depth for depth, level in enumerate(Level)}
 
 
 class SiteKind(StrEnum):

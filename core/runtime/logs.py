@@ -16,6 +16,8 @@ def configure(settings: LogSettings, process: str) -> None:
     logging.basicConfig(
         level=max(level, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(message)s"
     )
+    # It prints whole frames whenever a request is given up; the driver says what went wrong.
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
     renderer: structlog.types.Processor = (
         structlog.processors.JSONRenderer()
         if settings.json_lines
