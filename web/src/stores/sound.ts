@@ -36,8 +36,8 @@ let context: AudioContext | null = null;
 let leader = false;
 let lastPlayed = { at: 0, rank: -1 };
 
-function play(colour: AlertColour): void {
-  if (!preferences.sound || !leader || context?.state !== "running") return;
+function play(colour: AlertColour, sample = false): void {
+  if (!preferences.sound || !(leader || sample) || context?.state !== "running") return;
   const tone = TONES[colour];
   let at = context.currentTime + 0.02;
   for (const pitch of tone.pitches) {
@@ -75,7 +75,7 @@ export async function enableSound(): Promise<void> {
   await context.resume();
   store.unlocked = context.state === "running";
   lead();
-  play("blue");
+  play("blue", true); // What it sounds like, and that it does.
 }
 
 export function muteSound(): void {
