@@ -116,8 +116,8 @@ def run_all(
         signal.signal(number, lambda *_: node.request_stop())
     try:
         node.start()
-        node.await_page()
         _tell_what_runs(node, loaded)
+        node.start_rest()
         node.watch()
     finally:
         typer.echo("Stopping …")

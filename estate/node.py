@@ -7,9 +7,8 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import structlog
 
 from core.contracts.errors import EstateError, JournalError, RetryableError, SettingsError
@@ -17,11 +16,12 @@ from core.runtime.broker import free_port
 from core.runtime.clock import VARIABLE, ScaledClock
 from core.runtime.settings import Settings
 from core.storage.journal.schema import FileLock
-from core.storage.records import Records, processes
-from dashboard_api.auth.service import issue_sign_in_link
 from estate.supervisor import ProcessSpec, ProcessState, Supervisor
 
 log = structlog.get_logger(__name__)
+
+if TYPE_CHECKING:
+    from estate.board import Board
 
 Say = Callable[[str], None]
 _STARTED_S = 60.0
@@ -43,7 +43,7 @@ class Node:
         self._say = say
         self._settings_file = settings_file
         self._lock = FileLock(settings.data / "estate")
-        self._records = Records(settings.records_url)
+        self._board: Board | None = None
         self._untold: list[ProcessState] = []
         self.supervisor = Supervisor(settings.data / "logs", self._tell)
         self.broker_port = settings.broker.port
@@ -69,38 +69,43 @@ class Node:
                 "stop it, or name another with --data"
             ) from None
         self._choose_ports()
-        self._records.open()
-        self._forget_processes()
         self._variables = self._shared_variables()
+        # The page comes first: what it shows fills in while the rest starts.
         if settings.broker.embedded:
             broker = ProcessSpec(
                 "broker", self._command("broker"), self._variables, quiet=True, last=True
             )
             self.supervisor.start(broker)
-            self._await_port("broker", self.broker_port)
         self._start_part("api", "api")
+        if self._simulates:
+            self._start_simulators()
+        elif settings.topology is None:
+            raise SettingsError("topology: name the topology file of your site")
+        self._open_board()
+        self._await_page()
+
+    def start_rest(self) -> None:
+        """Start collector, edges and worker, once the page is up."""
         topology, edges = self._site()
         self._start_part("collector", "collector", "--topology", str(topology))
         for name, file, port in edges:
             self._start_part(f"edge {name}", "edge", str(file), ESTATE_BROKER__PORT=str(port))
         self._start_part("worker", "worker")
 
-    def await_page(self, timeout_s: float = _STARTED_S) -> None:
-        """Wait until the console answers; raise :class:`EstateError` when it does not."""
-        deadline = time.monotonic() + timeout_s
+    def _await_page(self) -> None:
+        deadline = time.monotonic() + _STARTED_S
         while time.monotonic() < deadline:
             self.supervisor.check()
-            try:
-                httpx.get(f"{self.url}/api/v1/health", timeout=2.0, verify=False)  # noqa: S501
-            except httpx.HTTPError:
-                time.sleep(0.05)
-            else:
+            if _taken(self.api_port):
                 return
+            time.sleep(0.02)
         raise EstateError(f"the console does not answer on {self.url}; see {self._log('api')}")
 
     def sign_in_link(self) -> str:
         """Return a one-time link that signs the administrator in, from this machine only."""
-        return f"{self.url}/sign-in?token={issue_sign_in_link(self._records)}"
+        if self._board is None:
+            raise EstateError("the records are not open")
+        return f"{self.url}/sign-in?token={self._board.sign_in_token()}"
 
     def watch(self) -> None:
         """Keep everything running until ``request_stop``."""
@@ -113,7 +118,9 @@ class Node:
     def stop(self) -> None:
         """Stop everything within five seconds."""
         self.supervisor.stop()
-        self._records.close()
+        if self._board is not None:
+            self._board.close()
+            self._board = None
         self._lock.release()
 
     # -- parts ----------------------------------------------------------------------------
@@ -155,20 +162,23 @@ class Node:
     def _site(self) -> tuple[Path, list[tuple[str, Path, int]]]:
         """Return the topology file and the edges (name, file, broker port) to start."""
         settings = self._settings
-        if settings.edges or not settings.run.simulate:
-            if settings.topology is None:
-                raise SettingsError("topology: name the topology file of your site")
+        if settings.topology is not None and not self._simulates:
             return settings.topology, [(p.stem, p, self.broker_port) for p in settings.edges]
         folder = settings.data / "simulation"
-        described = folder / "simulation.json"
-        described.unlink(missing_ok=True)
-        self._start_part("simulators", "simulate")
-        simulation = self._await_file("simulators", described)
+        simulation = self._await_file("simulators", folder / "simulation.json")
         edges = [
             (name, folder / file, int(simulation["relays"][name]))
             for name, file in simulation["edges"].items()
         ]
         return folder / simulation["topology"], edges
+
+    @property
+    def _simulates(self) -> bool:
+        return self._settings.run.simulate and not self._settings.edges
+
+    def _start_simulators(self) -> None:
+        (self._settings.data / "simulation" / "simulation.json").unlink(missing_ok=True)
+        self._start_part("simulators", "simulate")
 
     def _await_file(self, name: str, path: Path) -> dict[str, Any]:
         deadline = time.monotonic() + _STARTED_S
@@ -180,41 +190,29 @@ class Node:
             time.sleep(0.02)
         raise EstateError(f"the {name} did not start; see {self._log(name)}")
 
-    def _await_port(self, name: str, port: int) -> None:
-        deadline = time.monotonic() + _STARTED_S
-        while time.monotonic() < deadline:
-            self.supervisor.check()
-            if _taken(port):
-                return
-            time.sleep(0.02)
-        raise EstateError(f"the {name} did not start; see {self._log(name)}")
-
     def _log(self, name: str) -> Path:
         return self._settings.data / "logs" / f"{name}.log"
 
     # -- what the console is told about processes -----------------------------------------
 
-    def _forget_processes(self) -> None:
-        with self._records.session() as session:
-            processes.forget_processes(session, set())
+    def _open_board(self) -> None:
+        from estate.board import Board  # it takes a second to import, while the API starts
+
+        self._board = Board(self._settings.records_url)
+        self._board.open()
+        self._tell_untold()
 
     def _tell(self, state: ProcessState) -> None:
         if state.restarts or state.state == "down":
             self._say(f"{state.name}: {state.state} {state.message}".rstrip())
         self._untold.append(state)
-        now = self._clock.now_ms()
+        self._tell_untold()
+
+    def _tell_untold(self) -> None:
+        if self._board is None:
+            return
         try:
-            with self._records.session() as session:
-                for item in self._untold:
-                    processes.set_process(
-                        session,
-                        item.name,
-                        item.state,
-                        pid=item.pid,
-                        restarts=item.restarts,
-                        since=now,
-                        message=item.message,
-                    )
+            self._board.tell(self._untold, self._clock.now_ms())
         except RetryableError as error:
             log.warning("the records do not take process states now", why=str(error))
         else:

@@ -16,7 +16,8 @@ KEEP_ATTEMPTS_DAYS = 190
 def job(tools: Tools) -> Job:
     """Return the job."""
 
-    def run(now_ms: int) -> str:
+    def run(_now_ms: int) -> str:
+        now_ms = tools.wall_ms()
         with tools.records.session() as session:
             removed = accounts.remove_expired(
                 session, now_ms, attempts_before=now_ms - KEEP_ATTEMPTS_DAYS * DAY_MS

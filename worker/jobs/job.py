@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -28,10 +29,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What jobs work with; the records are open."""
+    """What jobs work with; the records are open.
+
+    ``wall_ms`` is the machine's time: sign-ins live by it, whatever the run's clock does.
+    """
 
     settings: Settings
     records: Records
+    wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
 
 
 def days_before(now_ms: int, days: int) -> date:

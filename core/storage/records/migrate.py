@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Engine, inspect, text
 
 from core.contracts.errors import SettingsError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+#: The newest revision in ``migrations/versions``.
+HEAD = "0001"
 
 #: The key of PostgreSQL's advisory lock around a migration ("estate" in ASCII).
 _LOCK = 0x657374617465
@@ -26,11 +28,14 @@ def upgrade(engine: Engine, reader: Engine) -> None:
     Raises:
         SettingsError: the database has a revision that this version does not know.
     """
-    config = configuration()
-    head = ScriptDirectory.from_config(config).get_current_head()
     with reader.connect() as connection, connection.begin():
-        if current(connection) == head:
+        if current(connection) == HEAD:
             return
+    # Alembic takes a quarter of a second to import, and most starts do not need it.
+    from alembic import command
+    from alembic.util.exc import CommandError
+
+    config = configuration()
     with engine.connect() as connection, connection.begin():
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
@@ -46,6 +51,8 @@ def upgrade(engine: Engine, reader: Engine) -> None:
 
 def configuration() -> Config:
     """Return Alembic's configuration for the package's revisions; no file is needed."""
+    from alembic.config import Config
+
     config = Config()
     folder = Path(__file__).with_name("migrations")
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
@@ -57,4 +64,4 @@ def current(connection: Connection) -> str | None:
     """Return the revision of a database (None: it is empty)."""
     if not inspect(connection).has_table("alembic_version"):
         return None
-    return MigrationContext.configure(connection).get_current_revision()
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()

@@ -8,6 +8,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from core.contracts.errors import SettingsError, StoreUnavailableError
@@ -23,7 +24,8 @@ def test_an_empty_database_is_migrated_to_what_the_models_say(empty_url: str) ->
         connection = session.connection()
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
-        assert migrate.current(connection) is not None
+        newest = ScriptDirectory.from_config(migrate.configuration()).get_current_head()
+        assert migrate.current(connection) == migrate.HEAD == newest
     records.close()
 
 
