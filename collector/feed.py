@@ -7,11 +7,11 @@ from collections import OrderedDict
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from core.contracts.log import LogEntry, decode_entry
+from core.contracts.log import BatchEntry, LogEntry, decode_entry
 from core.storage.journal import Journal, JournalReader
 
-#: Decoded entries that are kept for the projectors that come a moment later.
-_KEPT = 2_048
+#: Decoded events that are kept for the projectors that come a moment later.
+_KEPT = 20_000
 
 
 class DecodedEntries:
@@ -19,6 +19,7 @@ class DecodedEntries:
 
     def __init__(self) -> None:
         self._entries: OrderedDict[int, LogEntry] = OrderedDict()
+        self._weight = 0
         self._lock = threading.Lock()
 
     def get(self, pos: int) -> LogEntry | None:
@@ -28,9 +29,17 @@ class DecodedEntries:
     def put(self, pos: int, entry: LogEntry) -> None:
         """Remember an entry, forgetting the oldest."""
         with self._lock:
+            if pos in self._entries:
+                return
             self._entries[pos] = entry
-            while len(self._entries) > _KEPT:
-                self._entries.popitem(last=False)
+            self._weight += _weight(entry)
+            while self._weight > _KEPT:
+                _, oldest = self._entries.popitem(last=False)
+                self._weight -= _weight(oldest)
+
+
+def _weight(entry: LogEntry) -> int:
+    return 1 + (entry.batch.size if isinstance(entry, BatchEntry) else 0)
 
 
 @dataclass(frozen=True, slots=True)

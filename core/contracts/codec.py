@@ -36,7 +36,9 @@ class Event(Protocol):
     id: str | None
 
 
-class _EventBase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class _EventBase(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False
+):
     """Base of the compiled event structs."""
 
 
@@ -121,6 +123,7 @@ def _compile_event(spec: KindSpec) -> type[msgspec.Struct]:
         namespace={"kind": spec.kind, "__annotations__": {"kind": ClassVar[str]}},
         tag_field="kind",
         tag=spec.kind,
+        gc=False,  # an event holds no cycles, and millions of them must not be walked
     )
 
 

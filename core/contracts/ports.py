@@ -6,14 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+import msgspec
+
 from core.contracts.codec import Event
 
 Aggregate = Literal["mean", "min", "max", "last", "sum", "count"]
 Value = float | int | str | bool
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(msgspec.Struct, frozen=True, gc=False):
     """One stored event; ``time_ns`` keeps siblings apart and makes a retry write the same point.
 
     ``time_ns`` = ``at`` (ms) · 10⁶ + (seq mod 1000) · 1000 + index in the batch.

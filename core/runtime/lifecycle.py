@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -48,6 +49,10 @@ async def _run(app: App, ready: Callable[[], None] | None) -> None:
     try:
         if starting.done():
             starting.result()
+            # What the start has made stays; collecting it again and again would cost more
+            # than all the rest of a busy collector's memory handling.
+            gc.freeze()
+            gc.set_threshold(50_000, 20, 50)
             if ready is not None:
                 ready()
             await stopped
