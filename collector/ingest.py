@@ -30,7 +30,7 @@ from core.contracts.batch import (
     decode_struct,
     digest,
 )
-from core.contracts.codec import encode
+from core.contracts.codec import encode, whole
 from core.contracts.errors import ContractError
 from core.contracts.events import ID_PATTERN, Lane
 from core.contracts.log import UNREADABLE, Unreadable, encode_media, plain_lane
@@ -42,7 +42,7 @@ from core.storage.journal import Append, Journal, Placed
 log = structlog.get_logger(__name__)
 
 _AT_ONCE = 512
-_ID = re.compile(ID_PATTERN)
+_ID = re.compile(whole(ID_PATTERN))
 
 
 @dataclass(frozen=True, slots=True)

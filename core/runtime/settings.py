@@ -166,10 +166,20 @@ def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Set
     return resolved
 
 
+class _Loader(yaml.SafeLoader):
+    """A safe loader that refuses aliases, by which a small file can grow without bound."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "aliases are not taken", event.start_mark)
+        return super().compose_node(parent, index)
+
+
 def read_yaml(path: Path) -> Any:
-    """Read a YAML file safely; raise :class:`SettingsError` with line and column."""
+    """Read a YAML file safely, without aliases; raise :class:`SettingsError` with the place."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506  (a safe one)
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
