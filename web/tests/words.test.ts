@@ -56,14 +56,15 @@ describe("reasons", () => {
   it("are opened to lines with times and spans recognised", () => {
     const lines = reasonLines({
       condition: "a > 1", values: { floor: 7, at: 1_763_000_000_000 }, for_ms: 60_000,
-      zh: "句", en: "sentence", event: { snapshot: "id", list: [1, 2] },
+      zh: "句", en: "sentence", event: { edge: "e1", seq: 44 }, list: [1, 2], snapshot: "id",
     });
     expect(lines).toEqual([
       { key: "condition", under: [], value: "a > 1", as: "plain" },
       { key: "floor", under: ["values"], value: 7, as: "plain" },
       { key: "at", under: ["values"], value: 1_763_000_000_000, as: "time" },
       { key: "for_ms", under: [], value: 60_000, as: "span" },
-      { key: "list", under: ["event"], value: "1, 2", as: "plain" },
+      { key: "event", under: [], value: "e1 / 44", as: "plain" },
+      { key: "list", under: [], value: "1, 2", as: "plain" },
     ]);
   });
 

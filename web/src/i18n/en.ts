@@ -109,7 +109,7 @@ const en: typeof zh = {
     heard: "Devices heard",
     total: "Devices",
     device: "Device",
-    event: "Event",
+    event: "Event identity",
     cause: "Cause",
     text: "Explanation",
     level: "Level",

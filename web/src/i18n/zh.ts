@@ -107,7 +107,7 @@ export default {
     heard: "有消息的设备",
     total: "设备总数",
     device: "设备",
-    event: "事件",
+    event: "事件标识",
     cause: "原因",
     text: "说明",
     level: "级别",

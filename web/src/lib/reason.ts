@@ -25,7 +25,10 @@ export function reasonLines(reason: Readonly<Record<string, unknown>>): ReasonLi
   const lines: ReasonLine[] = [];
   const visit = (key: string, value: unknown, under: string[]): void => {
     if (lines.length >= MOST || value === undefined || ELSEWHERE.has(key)) return;
-    if (Array.isArray(value) && value.every((item) => typeof item !== "object" || item === null)) {
+    if (key === "event" && typeof value === "object" && value !== null) {
+      // Which event it was: its identity in the log, one line for whoever looks it up.
+      lines.push({ key, under, value: Object.values(value).map(String).join(" / "), as: "plain" });
+    } else if (Array.isArray(value) && value.every((item) => typeof item !== "object" || item === null)) {
       lines.push({ key, under, value: value.map(String).join(", "), as: "plain" });
     } else if (typeof value === "object" && value !== null) {
       for (const [name, inner] of Object.entries(value)) visit(name, inner, [...under, key]);

@@ -1,6 +1,6 @@
 /** A field's value in words: units by the field's name, the vocabulary's words in both languages. */
 import type { Locale } from "@/api/types";
-import { word } from "@/i18n/words";
+import { kindName, word } from "@/i18n/words";
 
 import { decimal, fullTime } from "./format";
 import { unitOf } from "./units";
@@ -25,6 +25,12 @@ export function valueText(
     return `${decimal(value, locale, 3)} ${unitOf(field, data)}`.trim();
   }
   if (typeof value === "string") return word("values", value, field);
-  if (Array.isArray(value)) return value.length === 0 ? words.none : value.map(String).join(", ");
+  if (Array.isArray(value)) return value.length === 0 ? words.none : value.map(itemText).join(", ");
   return JSON.stringify(value);
+}
+
+/** A fresh state's items are known by their kinds; anything else is shown as it came. */
+function itemText(item: unknown): string {
+  if (typeof item !== "object" || item === null) return String(item);
+  return "kind" in item && typeof item.kind === "string" ? kindName(item.kind) : JSON.stringify(item);
 }
