@@ -450,6 +450,8 @@ export interface components {
          * Alert
          * @description An alert: what the rules know of it and what people decided about it.
          * @example {
+         *       "acknowledged_at": null,
+         *       "acknowledged_by": null,
          *       "acknowledged_revision": 0,
          *       "advice": {
          *         "en": "Speak to the car and call the maintainer.",
@@ -457,6 +459,7 @@ export interface components {
          *       },
          *       "attention": 1,
          *       "began_at": 1763000000000,
+         *       "cleared_at": null,
          *       "colour": "red",
          *       "device": "jinxiu-b1-lift-1",
          *       "id": "0b6f6c1e-6f0e-5c8a-9a53-0d6f8d0f7a11",
@@ -488,7 +491,8 @@ export interface components {
          *       "title": {
          *         "en": "People trapped in a lift",
          *         "zh": "电梯困人"
-         *       }
+         *       },
+         *       "worsened_at": null
          *     }
          */
         Alert: {
@@ -595,6 +599,8 @@ export interface components {
          *       },
          *       "items": [
          *         {
+         *           "acknowledged_at": null,
+         *           "acknowledged_by": null,
          *           "acknowledged_revision": 0,
          *           "advice": {
          *             "en": "Speak to the car and call the maintainer.",
@@ -602,6 +608,7 @@ export interface components {
          *           },
          *           "attention": 1,
          *           "began_at": 1763000000000,
+         *           "cleared_at": null,
          *           "colour": "red",
          *           "device": "jinxiu-b1-lift-1",
          *           "id": "0b6f6c1e-6f0e-5c8a-9a53-0d6f8d0f7a11",
@@ -633,9 +640,11 @@ export interface components {
          *           "title": {
          *             "en": "People trapped in a lift",
          *             "zh": "电梯困人"
-         *           }
+         *           },
+         *           "worsened_at": null
          *         }
          *       ],
+         *       "next": null,
          *       "unacknowledged": 1
          *     }
          */
@@ -663,9 +672,11 @@ export interface components {
          * @description One step of an alert's timeline.
          * @example {
          *       "at": 1763000120000,
+         *       "by": null,
          *       "detail": {},
          *       "kind": "raised",
-         *       "revision": 1
+         *       "revision": 1,
+         *       "text": null
          *     }
          */
         AlertStep: {
@@ -698,6 +709,8 @@ export interface components {
          * AlertWithSteps
          * @description An alert with its timeline, oldest step first.
          * @example {
+         *       "acknowledged_at": null,
+         *       "acknowledged_by": null,
          *       "acknowledged_revision": 0,
          *       "advice": {
          *         "en": "Speak to the car and call the maintainer.",
@@ -705,6 +718,7 @@ export interface components {
          *       },
          *       "attention": 1,
          *       "began_at": 1763000000000,
+         *       "cleared_at": null,
          *       "colour": "red",
          *       "device": "jinxiu-b1-lift-1",
          *       "id": "0b6f6c1e-6f0e-5c8a-9a53-0d6f8d0f7a11",
@@ -736,15 +750,18 @@ export interface components {
          *       "steps": [
          *         {
          *           "at": 1763000120000,
+         *           "by": null,
          *           "detail": {},
          *           "kind": "raised",
-         *           "revision": 1
+         *           "revision": 1,
+         *           "text": null
          *         }
          *       ],
          *       "title": {
          *         "en": "People trapped in a lift",
          *         "zh": "电梯困人"
-         *       }
+         *       },
+         *       "worsened_at": null
          *     }
          */
         AlertWithSteps: {
@@ -1006,7 +1023,8 @@ export interface components {
          *           "size": 92,
          *           "source": "plain/jinxiu/jinxiu-probe"
          *         }
-         *       ]
+         *       ],
+         *       "next": null
          *     }
          */
         DeadLetterPage: {
@@ -1019,6 +1037,7 @@ export interface components {
          * Device
          * @description A device and whether it is heard.
          * @example {
+         *       "cause": null,
          *       "edge": "jinxiu-b1",
          *       "expect_s": 10,
          *       "family": "elevator",
@@ -1082,6 +1101,7 @@ export interface components {
          * @description A device with where it is, what it last said and what is wrong with it.
          * @example {
          *       "alerts": [],
+         *       "cause": null,
          *       "edge": "jinxiu-b1",
          *       "expect_s": 10,
          *       "family": "elevator",
@@ -1235,6 +1255,7 @@ export interface components {
          * @example {
          *       "items": [
          *         {
+         *           "cause": null,
          *           "edge": "jinxiu-b1",
          *           "expect_s": 10,
          *           "family": "elevator",
@@ -1256,7 +1277,8 @@ export interface components {
          *           "presence": "online",
          *           "site": "jinxiu"
          *         }
-         *       ]
+         *       ],
+         *       "next": null
          *     }
          */
         DevicePage: {
@@ -1574,7 +1596,8 @@ export interface components {
          *           "reason": "budget",
          *           "site": "jinxiu"
          *         }
-         *       ]
+         *       ],
+         *       "next": null
          *     }
          */
         LossPage: {
@@ -1947,9 +1970,11 @@ export interface components {
          *             "en": "Building 1",
          *             "zh": "1号楼"
          *           },
+         *           "number": null,
          *           "occupants": 212,
          *           "parent": "jinxiu",
          *           "site": "jinxiu",
+         *           "site_kind": null,
          *           "total": 12
          *         }
          *       ]
@@ -2007,9 +2032,11 @@ export interface components {
          *         "en": "Building 1",
          *         "zh": "1号楼"
          *       },
+         *       "number": null,
          *       "occupants": 212,
          *       "parent": "jinxiu",
          *       "site": "jinxiu",
+         *       "site_kind": null,
          *       "total": 12
          *     }
          */

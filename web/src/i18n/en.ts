@@ -1,7 +1,7 @@
 import type zh from "./zh";
 
 const en: typeof zh = {
-  app: { title: "Estate console", short: "Console", brand: "smart-estate" },
+  app: { title: "Estate console", brand: "smart-estate" },
   nav: { live: "Alerts", map: "Map", devices: "Devices", system: "System", skip: "Skip to the main part", main: "Main navigation" },
   header: {
     site: "Site",
@@ -74,7 +74,6 @@ const en: typeof zh = {
     snapshot: "Snapshot",
     snapshotShow: "View the snapshot (views are recorded)",
     snapshotGone: "The snapshot has not arrived or is past its keeping",
-    place: "Place",
     device: "Device",
     began: "Began",
     raised: "Raised",
@@ -139,7 +138,6 @@ const en: typeof zh = {
     loading: "Drawing the map…",
     noSite: "There is no site yet.",
     noGeometry: "This site has no outlines.",
-    places: "Buildings",
     cut: "Too many devices: the map shows the first {count}.",
     symbols: "Devices",
     presence: "grey dot: not heard",
@@ -164,10 +162,7 @@ const en: typeof zh = {
     family: "Family",
     presence: "Presence",
     all: "All",
-    name: "Name",
-    model: "Model",
     edge: "Edge",
-    lastHeard: "Last heard",
     never: "never",
     ago: "{span} ago",
     none: "No device matches.",
@@ -205,7 +200,6 @@ const en: typeof zh = {
     noEvents: "No events in the last 24 hours.",
     allKinds: "All events",
     alerts: "Alerts",
-    noAlerts: "No standing alerts.",
     notFound: "There is no such device.",
     back: "Back to the devices",
     gaps: "Where the line stops nothing was heard",
@@ -234,7 +228,6 @@ const en: typeof zh = {
     online: "online",
     offline: "offline",
     devices: "Devices",
-    epoch: "Epoch",
     at: "Time",
     reason: "Reason",
     field: "Field",
