@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import subprocess
@@ -13,8 +14,6 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-
-import yaml
 
 from bench.latency import Latency, measure
 from bench.parts import Cost, broker, cost, part, write_settings, write_topology
@@ -175,7 +174,7 @@ def _latency(seconds: float) -> Latency:
 
 def _add_doors(folder: Path, count: int) -> None:
     path = folder / "topology.yaml"
-    topology = yaml.safe_load(path.read_text())
+    topology = json.loads(path.read_text())
     name = {"zh": "门", "en": "door"}
     topology["devices"] = [d for d in topology["devices"] if d["family"] != "door"]
     topology["devices"] += [
@@ -185,7 +184,7 @@ def _add_doors(folder: Path, count: int) -> None:
         }
         for number in range(count)
     ]  # fmt: skip
-    path.write_text(yaml.safe_dump(topology, allow_unicode=True))
+    path.write_text(json.dumps(topology))
 
 
 def _keep(lines: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -11,8 +12,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import yaml
 
 from core.runtime.broker import free_port
 
@@ -88,7 +87,7 @@ def write_settings(folder: Path, broker_port: int, api_port: int) -> Path:
         "api": {"port": api_port},
         "topology": str(folder / "topology.yaml"),
     }
-    path.write_text(yaml.safe_dump(settings))
+    path.write_text(json.dumps(settings))
     return path
 
 
@@ -124,4 +123,4 @@ def write_topology(folder: Path, edges: list[str], site: str) -> None:
         "edges": [{"id": edge, "site": site, "name": name} for edge in edges],
         "devices": devices,
     }
-    (folder / "topology.yaml").write_text(yaml.safe_dump(topology, allow_unicode=True))
+    (folder / "topology.yaml").write_text(json.dumps(topology))

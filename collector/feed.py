@@ -11,7 +11,7 @@ from core.contracts.log import BatchEntry, LogEntry, decode_entry
 from core.storage.journal import Journal, JournalReader
 
 #: Decoded events that are kept for the projectors that come a moment later.
-_KEPT = 20_000
+_KEPT = 60_000
 
 
 class DecodedEntries:
@@ -73,13 +73,13 @@ class Feed:
         """Return the position of the log's last entry."""
         return self._journal.position
 
-    def next(self, after: int, timeout: float, *, limit: int = 256) -> Chunk | None:
+    def next(self, after: int, timeout: float, *, limit: int = 64) -> Chunk | None:
         """Return the entries after a position, waiting up to ``timeout`` s for the first."""
         if self._reader is None or not self._journal.wait(after, timeout):
             return None
         entries: list[LogEntry] = []
         position = after
-        for raw in self._reader.read(after, limit=limit, max_bytes=4 << 20):
+        for raw in self._reader.read(after, limit=limit, max_bytes=1 << 20):
             entry = self._decoded.get(raw.pos)
             if entry is None:
                 entry = decode_entry(raw.lane, raw.pos, raw.seq, raw.at, raw.body)
