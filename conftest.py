@@ -29,3 +29,8 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """Turn the skip of a whole module into an error."""
     return _refuse_skip((yield))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long ways through the whole system, so that no core idles at the end."""
+    items.sort(key=lambda item: "/e2e/" not in item.nodeid)

@@ -117,6 +117,15 @@ class Town:
         edges = self.get("edges")
         return bool(edges) and all(edge["online"] and edge["drained"] for edge in edges)
 
+    def samples(self, device: str, kind: str, field: str) -> list[list[Any]]:
+        """Return the last hour's samples; none while the series store does not answer."""
+        now = self.now()
+        query = {"start": now - 3_600_000, "end": now + 60_000, "every_ms": 60_000}
+        wanted = {"device": device, "kind": kind, "field": field}
+        response = self.http.get("/api/v1/series", params={**wanted, **query})
+        assert response.status_code in (200, 503), response.text
+        return list(response.json().get("samples", []))
+
     def processes(self) -> dict[str, dict[str, Any]]:
         return {item["name"]: item for item in self.get("system")["processes"]}
 
