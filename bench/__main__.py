@@ -195,10 +195,19 @@ def _keep(lines: list[str]) -> None:
     path = _ROOT / "docs" / "benchmarks.md"
     when = datetime.now(UTC).strftime("%Y-%m-%d")
     cores = len(os.sched_getaffinity(0))
-    head = f"\n## {when}, commit {commit}\n\n{cores} cores, Python {platform.python_version()}, "
-    body = "mosquitto and the generator on the same machine.\n\n| | | | | | |\n|---|---|---|---|---|---|\n"
+    text = [
+        "",
+        f"## {when}, commit {commit}",
+        "",
+        f"{cores} cores, Python {platform.python_version()}; mosquitto and the generator on them too.",
+        "",
+        "| | | | | | |",
+        "|---|---|---|---|---|---|",
+        *lines,
+        "",
+    ]
     with path.open("a", encoding="utf-8") as file:
-        file.write(head + body + "\n".join(lines) + "\n")
+        file.write("\n".join(text))
 
 
 if __name__ == "__main__":

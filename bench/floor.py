@@ -32,7 +32,7 @@ def main() -> None:
         nonlocal count, began
         if not count:
             began = time.monotonic()
-        batch = decode_batch(message.payload)
+        batch = decode_batch(bytes(message.payload))
         rows = [(e.at, e.device, e.kind, encode(e.data)) for _, e in batch.events]
         store.execute("BEGIN")
         store.executemany("INSERT INTO event VALUES (?, ?, ?, ?)", rows)

@@ -94,22 +94,8 @@ def write_settings(folder: Path, broker_port: int, api_port: int) -> Path:
 def write_topology(folder: Path, edges: list[str], site: str) -> None:
     """Write a site with fifty meters and ten doors an edge."""
     name = {"zh": "测", "en": "bench"}
-    devices = []
-    for edge in edges:
-        for number in range(50):
-            devices.append(
-                {
-                    "id": f"{edge}-m{number}", "family": "meter", "name": name, "node": site,
-                    "edge": edge, "expect_s": 3600, "limits": {"power_w": 8800},
-                }
-            )  # fmt: skip
-        for number in range(10):
-            devices.append(
-                {
-                    "id": f"{edge}-door{number}", "family": "door", "name": name, "node": site,
-                    "edge": edge, "expect_s": 3600,
-                }
-            )  # fmt: skip
+    devices = [_device(f"{e}-m{n}", "meter", e, site) for e in edges for n in range(50)]
+    devices += [_device(f"{e}-door{n}", "door", e, site) for e in edges for n in range(10)]
     nodes = [
         {"id": "street", "level": "street", "name": name},
         {
@@ -124,3 +110,15 @@ def write_topology(folder: Path, edges: list[str], site: str) -> None:
         "devices": devices,
     }
     (folder / "topology.yaml").write_text(json.dumps(topology))
+
+
+def _device(id: str, family: str, edge: str, site: str) -> dict[str, object]:
+    return {
+        "id": id,
+        "family": family,
+        "name": {"zh": "测", "en": "bench"},
+        "node": site,
+        "edge": edge,
+        "expect_s": 3600,
+        "limits": {"power_w": 8800},
+    }

@@ -100,10 +100,16 @@ class Generator:
         body = b"\x00\x01\x00" + struct.pack("!H", len(topic)) + topic + b"\x00"
         self._socket.sendall(b"\x82" + _length(len(body)) + body)
         for edge in self._edges.values():
-            birth = EdgeStatus(True, edge.name, edge.epoch, 1, {"reading": LaneStatus(1, 0)})
+            birth = EdgeStatus(
+                online=True,
+                edge=edge.name,
+                epoch=edge.epoch,
+                clock=1,
+                lanes={"reading": LaneStatus(1, 0)},
+            )
             packet = publish_packet(topics.status(SITE, edge.name), encode(birth), 1, retain=True)
             self._socket.sendall(packet)
-        self._socket.setblocking(False)
+        self._socket.settimeout(0.0)
 
     def run(self, timeout_s: float) -> float:
         """Publish everything; return the seconds until the last receipt."""
@@ -171,9 +177,9 @@ class Generator:
         if kind & 0x06:
             packet_id = body[offset : offset + 2]
             offset += 2
-            self._socket.setblocking(True)
+            self._socket.settimeout(5.0)
             self._socket.sendall(b"\x40\x02" + packet_id)
-            self._socket.setblocking(False)
+            self._socket.settimeout(0.0)
         offset += 1 + body[offset]
         receipt = msgspec.json.decode(body[offset:], type=Receipt)
         edge = self._edges.get(receipt.edge)

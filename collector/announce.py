@@ -21,7 +21,7 @@ from core.storage.records.changes import LiveChange
 log = structlog.get_logger(__name__)
 
 _NAME = "announce"
-_POLL_S = 0.05
+_POLL_S = 0.25
 _SAVE_EVERY = 200
 _AT_ONCE = 500
 
@@ -36,6 +36,7 @@ class Announcer:
         self._records = records
         self._link = link
         self._stopping = threading.Event()
+        self._news = threading.Event()
         self._thread: threading.Thread | None = None
         self._seq = 0
         self.published = 0
@@ -45,16 +46,24 @@ class Announcer:
         self._thread = threading.Thread(target=self._run, name="announce", daemon=True)
         self._thread.start()
 
+    def wake(self) -> None:
+        """Say that the live sequence may have grown."""
+        self._news.set()
+
     def stop(self) -> None:
         """Stop; what is left is announced after the next start."""
         self._stopping.set()
+        self._news.set()
         if self._thread is not None:
             self._thread.join(5.0)
             self._thread = None
 
     def _run(self) -> None:
         saved: int | None = None
-        while not self._stopping.wait(_POLL_S):
+        while not self._stopping.is_set():
+            # Operators change alerts in another process: those are found by looking.
+            self._news.wait(_POLL_S)
+            self._news.clear()
             if not self._link.connected:
                 continue
             try:

@@ -89,6 +89,8 @@ class CollectorApp:
         self.records = Records(settings.records_url)
         self.records.open()
         stack.callback(self.records.close)
+        self._link = Link(settings.broker, LinkOptions(client_id=self._name, will=self._will))
+        self._announcer = Announcer(self.records, self._link)
         self._activate()
         self._project()
         self._connect()
@@ -112,7 +114,7 @@ class CollectorApp:
             self._clock,
             log_id,
         )
-        self._rules = RulesProjection(self.records, self._clock, log_id)
+        self._rules = RulesProjection(self.records, self._clock, log_id, self._announcer.wake)
         projections: list[Projection] = [
             self._series,
             self._rules,
@@ -128,17 +130,15 @@ class CollectorApp:
         self._stack.callback(ticker.stop)
 
     def _connect(self) -> None:
-        broker = self._settings.broker
         self._ingest = Ingest(self.journal, self._clock, self._publish_receipt)
         self._ingest.start()
         self._stack.callback(self._ingest.stop)
-        self._link = Link(broker, LinkOptions(client_id=self._name, will=self._will))
         self._link.subscribe(topics.ALL_BATCHES, self._ingest.on_batch)
         self._link.subscribe(topics.ALL_STATUS, self._ingest.on_status)
         self._link.on_up(self._greet)
         self._link.on_down(self._ingest.on_link_down)
         plain = Link(
-            broker,
+            self._settings.broker,
             LinkOptions(
                 client_id=f"{self._name}-plain",
                 session_expiry_s=_PLAIN_SESSION_S,
@@ -146,13 +146,12 @@ class CollectorApp:
             ),
         )
         plain.subscribe(topics.ALL_EVENTS, self._ingest.on_plain)
-        announcer = Announcer(self.records, self._link)
         plain.start()
         self._stack.callback(plain.stop)
         self._link.start()
         self._stack.callback(lambda: self._link.stop([self._farewell()]))
-        announcer.start()
-        self._stack.callback(announcer.stop)
+        self._announcer.start()
+        self._stack.callback(self._announcer.stop)
 
     def _publish_receipt(self, site: str, edge: str, receipt: Receipt) -> None:
         self._link.publish(topics.receipt(site, edge), encode(receipt), retain=True)

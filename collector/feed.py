@@ -12,6 +12,7 @@ from core.storage.journal import Journal, JournalReader
 
 #: Decoded events that are kept for the projectors that come a moment later.
 _KEPT = 60_000
+_LINGER_S = 0.005
 
 
 class DecodedEntries:
@@ -77,6 +78,9 @@ class Feed:
         """Return the entries after a position, waiting up to ``timeout`` s for the first."""
         if self._reader is None or not self._journal.wait(after, timeout):
             return None
+        if self._journal.position - after < limit:
+            # A moment's patience: entries that come one by one are folded and stored together.
+            self._journal.wait(after + limit - 1, _LINGER_S)
         entries: list[LogEntry] = []
         position = after
         for raw in self._reader.read(after, limit=limit, max_bytes=1 << 20):

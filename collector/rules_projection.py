@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import structlog
 from sqlalchemy.orm import Session
@@ -28,10 +29,13 @@ class RulesProjection:
 
     name = "rules"
 
-    def __init__(self, records: Records, clock: Clock, log_id: str) -> None:
+    def __init__(
+        self, records: Records, clock: Clock, log_id: str, on_stored: Callable[[], None]
+    ) -> None:
         self._records = records
         self._clock = clock
         self._log_id = log_id
+        self._on_stored = on_stored
         self._cursor = f"rules/{log_id}"
         self._snapshot_cursor = f"rules-snapshot/{log_id}"
         self._engine = Engine()
@@ -92,6 +96,7 @@ class RulesProjection:
         with self._records.session() as session:
             self._write(session, outputs, letters, position, keep=keep)
         self._applied = max(self._applied, position)
+        self._on_stored()
         self.outputs += len(outputs)
         self.dead_letters += len(letters)
         if keep:
