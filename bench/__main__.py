@@ -199,7 +199,7 @@ def _keep(lines: list[str]) -> None:
         "",
         f"## {when}, commit {commit}",
         "",
-        f"{cores} cores, Python {platform.python_version()}; mosquitto and the generator on them too.",
+        f"{cores} cores, Python {platform.python_version()}; broker and generator on them too.",
         "",
         "| | | | | | |",
         "|---|---|---|---|---|---|",

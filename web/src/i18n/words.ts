@@ -3,7 +3,15 @@ import { usePreferences } from "@/stores/preferences";
 
 import vocabulary from "./vocabulary.json";
 
-type Group = "kinds" | "fields" | "values" | "families" | "levels" | "siteKinds";
+type Group =
+  | "kinds"
+  | "fields"
+  | "values"
+  | "families"
+  | "levels"
+  | "siteKinds"
+  | "counters"
+  | "jobs";
 
 const tables: Record<Group, Record<string, string[]>> = vocabulary;
 const preferences = usePreferences();
