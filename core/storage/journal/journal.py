@@ -10,19 +10,22 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
+import structlog
 from pysqlite3 import dbapi2 as sqlite
 
 from core.contracts.errors import JournalError, JournalFullError
+from core.storage.journal.ballast import Ballast
 from core.storage.journal.lanes import Lanes
 from core.storage.journal.model import Append, LaneInfo, OnFull, Placed, Tombstone
 from core.storage.journal.reader import JournalReader
 from core.storage.journal.schema import FileLock, open_file
 
+log = structlog.get_logger(__name__)
+
 T = TypeVar("T")
 #: Encodes tombstones as an entry of their own, which is appended in the evicting transaction.
 Note = Callable[[list[Tombstone]], Append]
 
-_BALLAST_BYTES = 4 << 20
 _GROUP = 512
 _GROUP_BYTES = 32 << 20
 
@@ -55,10 +58,12 @@ class Journal:
         self._note = note
         self._window = window
         self._lock = FileLock(path)
+        self._ballast = Ballast(path)
         self._queue: queue.SimpleQueue[tuple[_Work, Future[Any]] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._committed = threading.Condition()
         self._position = 0
+        self._ceiling: int | None = None
         self._closed = False
         self._failure: BaseException | None = None
 
@@ -81,7 +86,10 @@ class Journal:
         self.epoch = str(meta["epoch"])
         self._position = int(meta["pos"])
         self._lanes = Lanes(self._connection)
-        self._ballast(fill=True)
+        if self._on_full is OnFull.EVICT:
+            self._ballast.fill()
+            # What the ballast has to make room for must stay smaller than the ballast.
+            self._connection.execute("PRAGMA wal_autocheckpoint = 500").fetchall()
         self._thread = threading.Thread(
             target=self._run, name=f"journal-{self._path.stem}", daemon=True
         )
@@ -95,8 +103,11 @@ class Journal:
         self._queue.put(None)
         self._thread.join()
         self._thread = None
-        if self._failure is None:
-            self._connection.execute("UPDATE meta SET value = 1 WHERE name = 'clean'")
+        try:
+            if self._failure is None:
+                self._connection.execute("UPDATE meta SET value = 1 WHERE name = 'clean'")
+        except sqlite.Error:
+            log.warning("the journal's end is not noted; the next start checks it whole")
         self._connection.close()
         self._lock.release()
 
@@ -250,8 +261,8 @@ class Journal:
         try:
             for work, _ in group:
                 results.append(self._attempt(work))
-            if self._on_full is OnFull.EVICT and self._lanes.size > self._budget:
-                self._evict(self._lanes.size - int(self._budget * 0.98), "budget")
+            if self._on_full is OnFull.EVICT and self._lanes.size > self._limit:
+                self._evict()
             self._lanes.flush()
             self._connection.execute("COMMIT")
         except BaseException:
@@ -283,21 +294,29 @@ class Journal:
             self._lanes.reload()
 
     def _rescue(self, group: list[tuple[_Work, Future[Any]]], error: Exception) -> list[Any]:
-        """Try once more after a full disk, having freed the ballast and evicted heads."""
-        if isinstance(error, sqlite.OperationalError) and "full" in str(error):
-            self._ballast(fill=False)
+        """Try once more on a full disk, having made room; else refuse."""
+        if "full" in str(error):
             try:
-                if self._on_full is OnFull.EVICT:
-                    self._connection.execute("BEGIN IMMEDIATE")
-                    self._evict(max(self._lanes.size // 20, 1), "disk_full")
-                    self._lanes.flush()
-                    self._connection.execute("COMMIT")
+                self._make_room()
                 return self._transaction(group)
             except sqlite.Error as again:
                 error = again
                 self._rollback()
         refusal = JournalFullError if "full" in str(error) else JournalError
         return [refusal(f"{self._path}: {error}") for _ in group]
+
+    def _make_room(self) -> None:
+        """Fold the write-ahead part back; an outbox also frees its ballast and stops growing."""
+        self._ballast.free()
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        if self._on_full is OnFull.EVICT:
+            # From here on what comes in takes the place of what goes, so that the ballast's
+            # room stays free for the transactions that do it.
+            self._ceiling = int(self._lanes.size * 0.95)
+
+    @property
+    def _limit(self) -> int:
+        return self._budget if self._ceiling is None else min(self._budget, self._ceiling)
 
     def _drain(self, error: BaseException) -> None:
         while True:
@@ -310,12 +329,17 @@ class Journal:
 
     # -- inside a transaction -------------------------------------------------------------
 
-    def _evict(self, excess: int, reason: str) -> None:
+    def _evict(self) -> None:
+        """Drop heads down to a little below the limit, and append a note that declares them."""
         assert self._note is not None  # noqa: S101  (checked by the constructor)
+        reason = "budget" if self._ceiling is None else "disk_full"
+        excess = self._lanes.size - int(self._limit * 0.98)
         tombstones = self._lanes.evict(excess, reason, self._window)
         if tombstones:
             note = self._note(tombstones)
             self._lanes.attach(tombstones, note.lane, self._lanes.insert(note).seq)
+        if self._ceiling is not None and self._ballast.fill():
+            self._ceiling = None  # somebody made room on the disk
 
     def _renew(self) -> str:
         epoch = str(uuid.uuid4())
@@ -323,19 +347,6 @@ class Journal:
         self._connection.execute("UPDATE meta SET value = ? WHERE name = 'epoch'", (epoch,))
         self.epoch = epoch
         return epoch
-
-    def _ballast(self, *, fill: bool) -> None:
-        """Keep some bytes of the disk in reserve, to be freed when it is full."""
-        if self._on_full is not OnFull.EVICT:
-            return
-        path = self._path.with_suffix(".ballast")
-        if not fill:
-            path.unlink(missing_ok=True)
-        elif not path.exists() and self._budget > 4 * _BALLAST_BYTES:
-            try:
-                path.write_bytes(b"\0" * _BALLAST_BYTES)
-            except OSError:
-                path.unlink(missing_ok=True)
 
 
 class _Work:
