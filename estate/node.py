@@ -60,7 +60,8 @@ class Node:
     def start(self) -> None:
         """Start everything; raise :class:`SettingsError` when a port or the folder is taken."""
         settings = self._settings
-        settings.data.mkdir(parents=True, exist_ok=True)
+        # Keys, sessions and what happens in people's homes: nobody else's business.
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             self._lock.acquire()
         except JournalError:

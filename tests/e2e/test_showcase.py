@@ -42,18 +42,21 @@ def test_the_showcase_raises_every_colour_survives_kills_and_clears(tmp_path: Pa
 
 
 def plain_events(started: Town) -> None:
-    """A hand-written event shows up, a malformed one says which field is wrong."""
-    publish = [binary("mosquitto_pub"), "-V", "mqttv5", "-q", "1", "-p", str(started.mqtt_port)]
-    topic = "estate/v1/jinxiu/my-pump/event"
-    good = '{"kind": "sensor.reading", "data": {"quantity": "level", "value": 1.5, "unit": "m"}}'
-    bad = '{"kind": "sensor.reading", "data": {"quantity": "level", "value": "high", "unit": "m"}}'
+    """A hand-written event rings in the console, a malformed one says which field is wrong."""
+    publish = [binary("mosquitto_pub"), "-V", "5", "-q", "1", "-p", str(started.mqtt_port)]
+    topic = "estate/v1/jinxiu/jinxiu-b1-u1-door/event"
+    good = '{"kind": "access.forced", "data": {"raw_code": "by hand"}}'
+    bad = '{"kind": "access.held_open", "data": {"open_s": "long"}}'
     for payload in (good, bad):
         subprocess.run([*publish, "-t", topic, "-m", payload], check=True, timeout=10)
+    until(lambda: started.alerts_of("door-forced", "jinxiu-b1-u1-door"), "the alert rings", 20)
+    events = started.get("devices/jinxiu-b1-u1-door/events", start=0, end=4_102_444_800_000)
+    assert [e for e in events["items"] if e["data"].get("raw_code") == "by hand"]
     until(
         lambda: [
             letter
             for letter in started.get("deadletters")["items"]
-            if letter["field"] == "data.value"
+            if letter["field"] == "data.open_s"
         ],
         "the malformed event is a dead letter that names its field",
         20,
