@@ -25,7 +25,7 @@ test: ## Run every test (ARGS="-k journal")
 	@$(SETUP) test
 	@$(BIN)/python scripts/test_servers.py
 	$(BIN)/python scripts/setup.py npm test
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 check: ## Formatting, lint, types, import rules, generated documents
 	@$(SETUP) test
