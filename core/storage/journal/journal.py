@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
-from pysqlite3 import dbapi2 as sqlite
 
 from core.contracts.errors import JournalError, JournalFullError
+from core.storage import sqlite
 from core.storage.journal.ballast import Ballast
 from core.storage.journal.lanes import Lanes
 from core.storage.journal.model import Append, LaneInfo, OnFull, Placed, Tombstone
