@@ -7,6 +7,8 @@ published later, because the announcer goes on from the number that it has reach
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future
+from typing import Any
 
 import structlog
 
@@ -14,8 +16,9 @@ from core.contracts import topics
 from core.contracts.alerts import AlertState
 from core.contracts.codec import encode
 from core.contracts.errors import RetryableError
+from core.runtime.clock import Clock
 from core.runtime.link import Link
-from core.storage.records import Records, changes, projection, tree
+from core.storage.records import Records, alerts, changes, projection, tree
 from core.storage.records.changes import LiveChange
 
 log = structlog.get_logger(__name__)
@@ -24,6 +27,8 @@ _NAME = "announce"
 _POLL_S = 0.25
 _SAVE_EVERY = 200
 _AT_ONCE = 500
+_ANSWER_S = 5.0
+_PAUSE_S = 1.0
 
 
 class Announcer:
@@ -32,17 +37,21 @@ class Announcer:
     An alert that is over and acknowledged is published once more, then its topic is emptied.
     """
 
-    def __init__(self, records: Records, link: Link) -> None:
+    def __init__(self, records: Records, link: Link, clock: Clock) -> None:
+        self._clock = clock
         self._records = records
         self._link = link
         self._stopping = threading.Event()
         self._news = threading.Event()
+        self._again = threading.Event()
         self._thread: threading.Thread | None = None
         self._seq = 0
         self.published = 0
+        self.failures = 0
 
     def start(self) -> None:
         """Start in the background."""
+        self._link.on_up(self._again.set)
         self._thread = threading.Thread(target=self._run, name="announce", daemon=True)
         self._thread.start()
 
@@ -69,11 +78,20 @@ class Announcer:
             try:
                 if saved is None:
                     saved = self._seq = self._load()
+                if self._again.is_set():
+                    self._again.clear()
+                    self._announce_all()
                 self._step()
                 if self._seq - saved >= _SAVE_EVERY:
                     saved = self._save()
-            except RetryableError as error:
+            except (RetryableError, TimeoutError) as error:
+                self._again.set()
                 log.debug("announcing later", why=str(error))
+            except Exception:
+                self.failures += 1
+                self._again.set()
+                log.exception("announcing failed")
+                self._stopping.wait(_PAUSE_S)
         try:
             if saved is not None and self._seq > saved:
                 self._save()
@@ -90,32 +108,59 @@ class Announcer:
             projection.save_cursor(session, _NAME, self._seq, None)
         return self._seq
 
+    def _announce_all(self) -> None:
+        """Publish what stands now: a broker that was started anew has forgotten it."""
+        with self._records.reading() as session:
+            now = self._clock.now_ms()
+            page = alerts.list_alerts(session, now=now, order="urgency", limit=500)
+            standing = [alerts.alert_view(row, now) for row in page.items]
+            nodes = tree.tree_view(session)["nodes"]
+        sent = [
+            self._publish(topics.alert(alert["site"], alert["id"]), encode(alert), retain=True)
+            for alert in standing
+        ]
+        sent += self._colours(nodes, {node["site"] for node in nodes})
+        _await(sent)
+
     def _step(self) -> None:
         with self._records.reading() as session:
             found = changes.changes_since(session, self._seq, _AT_ONCE)
-            coloured = any(change.topic == "colour" for change in found)
+            coloured = {change.ref for change in found if change.topic == "colour"}
             nodes = tree.tree_view(session)["nodes"] if coloured else []
-        sites: dict[str, dict[str, str]] = {}
-        for node in nodes:
-            if node["site"] is not None:
-                sites.setdefault(node["site"], {})[node["id"]] = node["colour"]
-        site_of = {node["id"]: node["site"] for node in nodes}
-        touched = {site_of.get(change.ref) for change in found if change.topic == "colour"}
+        sent: list[Future[int]] = []
         for change in found:
             if change.topic == "alert":
-                self._alert(change)
-        for site in touched - {None}:
-            self._publish(topics.colour(str(site)), encode(sites[str(site)]), retain=True)
+                sent += self._alert(change)
+        sent += self._colours(nodes, {n["site"] for n in nodes if n["id"] in coloured})
+        _await(sent)
         if found:
             self._seq = found[-1].seq
 
-    def _alert(self, change: LiveChange) -> None:
+    def _colours(self, nodes: list[dict[str, Any]], sites: set[str | None]) -> list[Future[int]]:
+        """Publish the colours of all nodes of each of the sites."""
+        return [
+            self._publish(
+                topics.colour(site),
+                encode({node["id"]: node["colour"] for node in nodes if node["site"] == site}),
+                retain=True,
+            )
+            for site in sorted(site for site in sites if site is not None)
+        ]
+
+    def _alert(self, change: LiveChange) -> list[Future[int]]:
         topic = topics.alert(change.payload["site"], change.ref)
         over = change.payload["state"] == AlertState.NORMAL
-        self._publish(topic, encode(change.payload), retain=not over)
+        sent = [self._publish(topic, encode(change.payload), retain=not over)]
         if over:
-            self._publish(topic, b"", retain=True)
+            sent.append(self._publish(topic, b"", retain=True))
+        return sent
 
-    def _publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
-        self._link.publish(topic, payload, retain=retain, content_type="application/json")
+    def _publish(self, topic: str, payload: bytes, *, retain: bool) -> Future[int]:
         self.published += 1
+        return self._link.publish(topic, payload, retain=retain, content_type="application/json")
+
+
+def _await(sent: list[Future[int]]) -> None:
+    """Wait for the broker's answers; raise when one did not come, so that all is sent again."""
+    for future in sent:
+        future.result(_ANSWER_S)

@@ -90,7 +90,7 @@ class CollectorApp:
         self.records.open()
         stack.callback(self.records.close)
         self._link = Link(settings.broker, LinkOptions(client_id=self._name, will=self._will))
-        self._announcer = Announcer(self.records, self._link)
+        self._announcer = Announcer(self.records, self._link, self._clock)
         self._activate()
         self._project()
         self._connect()
@@ -120,6 +120,9 @@ class CollectorApp:
             self._rules,
             MediaProjection(media, self.records, self._clock, log_id),
         ]
+        for projection in projections:
+            # Known from the first entry on: a store that was never reached holds the log back.
+            self.journal.advance(projection.name, 0).result()
         decoded = DecodedEntries()
         self._projectors = [Projector(p, Feed(self.journal, decoded)) for p in projections]
         for projector in self._projectors:

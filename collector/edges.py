@@ -76,57 +76,45 @@ class EdgeRegister:
         status: EdgeStatus,
         message: Message,
         accepted: dict[Lane, int],
-        epochs: set[str],
-    ) -> None:
-        """Note a birth or an end; a repetition of what was noted last changes nothing.
+        epochs: list[str],
+    ) -> bool:
+        """Note a birth or an end; tell whether a birth is to be answered by a receipt.
 
-        ``accepted`` is what is known of the status's epoch, ``epochs`` are those known at all.
+        A repetition of what was noted last changes nothing. ``accepted`` is what is known of the
+        status's epoch, ``epochs`` are those known at all, the oldest first. A retained birth
+        may be of an edge that is long gone: those that live answer a collector's greeting with
+        a new one.
         """
         known = self._edges.setdefault((site, status.edge), _Edge())
         mark = hashlib.blake2b(message.payload, digest_size=16).digest()
         if mark == known.status:
-            return
+            return status.online
         if not status.online:
-            if known.online and known.epoch == status.epoch:
-                known.online, known.status = False, mark
-                data: dict[str, Any] = {"epoch": status.epoch, "clean": status.clean}
-                self._note(site, status.edge, "edge.offline", data)
-            return
-        if known.epoch and known.epoch != status.epoch and status.epoch not in epochs:
-            abandoned = {"epoch": known.epoch, "successor": status.epoch}
+            self._end(site, status, known, mark)
+            return False
+        if message.retained:
+            return False
+        former = known.epoch or next((e for e in reversed(epochs) if e != status.epoch), "")
+        if former and former != status.epoch and status.epoch not in epochs:
+            abandoned = {"epoch": former, "successor": status.epoch}
             self._note(site, status.edge, "edge.epoch_abandoned", abandoned)
+        if not self._note(site, status.edge, "edge.online", _birth(status, accepted)):
+            return False  # the log is full: no receipt, so the birth is repeated
         known.online, known.epoch, known.status = True, status.epoch, mark
-        waiting = {
-            lane: info
-            for lane, info in status.lanes.items()
-            if lane in _LANES
-            and info.last >= info.oldest
-            and info.last > accepted.get(Lane(lane), 0)
-        }
-        self._note(
-            site,
-            status.edge,
-            "edge.online",
-            {
-                "epoch": status.epoch,
-                "backlog": sum(
-                    info.last - max(info.oldest - 1, accepted.get(Lane(lane), 0))
-                    for lane, info in waiting.items()
-                ),
-                "through": {lane: info.last for lane, info in waiting.items()},
-            },
-        )
-        if not message.retained:
-            self._check_clock(site, status, known)
+        self._check_clock(site, status, known)
+        return True
 
-    def note_hole(self, key: StreamKey, first: int, last: int) -> None:
-        """Note batches that the edge no longer has."""
-        self._note(
-            key.site,
-            key.edge,
-            "edge.hole",
-            {"epoch": key.epoch, "lane": key.lane, "first_seq": first, "last_seq": last},
-        )
+    def _end(self, site: str, status: EdgeStatus, known: _Edge, mark: bytes) -> None:
+        if not (known.online and known.epoch == status.epoch):
+            return
+        data: dict[str, Any] = {"epoch": status.epoch, "clean": status.clean}
+        if self._note(site, status.edge, "edge.offline", data):
+            known.online, known.status = False, mark
+
+    def hole(self, key: StreamKey, first: int, last: int) -> Append:
+        """Return the note of batches that the edge no longer has."""
+        data = {"epoch": key.epoch, "lane": key.lane, "first_seq": first, "last_seq": last}
+        return self._entry(key.site, key.edge, "edge.hole", data)
 
     def note_clash(self, key: StreamKey, seq: int) -> None:
         """Note that one identity came with two contents."""
@@ -141,7 +129,31 @@ class EdgeRegister:
             self._note(site, status.edge, "edge.clock", {"skew_s": skew / 1000})
         known.skewed = skewed
 
-    def _note(self, site: str, edge: str, kind: str, data: dict[str, Any]) -> None:
+    def _note(self, site: str, edge: str, kind: str, data: dict[str, Any]) -> bool:
+        """Journal a note; tell whether it is durable."""
+        error = self._journal.append(self._entry(site, edge, kind, data)).exception()
+        if error is not None:
+            log.error("not noted", site=site, edge=edge, kind=kind, why=str(error))
+        return error is None
+
+    def _entry(self, site: str, edge: str, kind: str, data: dict[str, Any]) -> Append:
         now = self._clock.now_ms()
         event = make_event(kind, device=edge, at=now, seen=now, data=data)
-        self._journal.append(Append(control_lane(site, edge), encode(event), now))
+        return Append(control_lane(site, edge), encode(event), now)
+
+
+def _birth(status: EdgeStatus, accepted: dict[Lane, int]) -> dict[str, Any]:
+    """Return the data of ``edge.online``: what waits in the outbox that the log does not have."""
+    waiting = {
+        lane: info
+        for lane, info in status.lanes.items()
+        if lane in _LANES and info.last >= info.oldest and info.last > accepted.get(Lane(lane), 0)
+    }
+    return {
+        "epoch": status.epoch,
+        "backlog": sum(
+            info.last - max(info.oldest - 1, accepted.get(Lane(lane), 0))
+            for lane, info in waiting.items()
+        ),
+        "through": {lane: info.last for lane, info in waiting.items()},
+    }

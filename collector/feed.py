@@ -7,7 +7,13 @@ from collections import OrderedDict
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from core.contracts.log import BatchEntry, LogEntry, decode_entry
+from core.contracts.log import (
+    BatchEntry,
+    LogEntry,
+    MediaEntry,
+    UnreadableEntry,
+    decode_entry,
+)
 from core.storage.journal import Journal, JournalReader
 
 #: Decoded events that are kept for the projectors that come a moment later.
@@ -40,7 +46,14 @@ class DecodedEntries:
 
 
 def _weight(entry: LogEntry) -> int:
-    return 1 + (entry.batch.size if isinstance(entry, BatchEntry) else 0)
+    """Return about how many events' memory an entry takes."""
+    if isinstance(entry, BatchEntry):
+        return 1 + entry.batch.size
+    if isinstance(entry, MediaEntry):
+        return 1 + len(entry.jpeg) // 512
+    if isinstance(entry, UnreadableEntry):
+        return 1 + len(entry.message.raw) // 512
+    return 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,8 @@ from core.storage.journal import Append, Journal, Placed
 log = structlog.get_logger(__name__)
 
 _AT_ONCE = 512
+#: When what a full log refused is tried again (s).
+_AGAIN_S = 1.0
 _ID = re.compile(whole(ID_PATTERN))
 
 
@@ -49,6 +51,7 @@ _ID = re.compile(whole(ID_PATTERN))
 class _Received:
     family: str
     message: Message
+    is_again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class Ingest:
         self._streams: dict[_EdgeEpoch, dict[Lane, Stream]] = {}
         self._edges = EdgeRegister(journal, clock)
         self._dirty: dict[tuple[str, str], str] = {}
+        self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self.counts: Counter[str] = Counter()
 
@@ -91,6 +95,7 @@ class Ingest:
 
     def stop(self) -> None:
         """Decide on what has arrived, then stop."""
+        self._stopping.set()
         if self._thread is not None:
             self._inbox.put(None)
             self._thread.join(5.0)
@@ -145,7 +150,8 @@ class Ingest:
 
     def _receive(self, item: _Received) -> None:
         message = item.message
-        self.counts[item.family] += 1
+        if not item.is_again:
+            self.counts[item.family] += 1
         try:
             address = _address(message.topic)
             if item.family == "status":
@@ -157,7 +163,7 @@ class Ingest:
             else:
                 self._batch(address, message)
         except ContractError as refused:
-            self._refuse(message, refused)
+            self._refuse(message, refused, item.family)
 
     def _batch(self, address: Address, message: Message) -> None:
         head = decode_envelope(message.payload)
@@ -187,10 +193,11 @@ class Ingest:
             return
         if decision.verdict is Verdict.GAP:
             return
+        appends = []
         if decision.hole is not None:
-            self._edges.note_hole(key, *decision.hole)
+            appends.append(self._edges.hole(key, *decision.hole))
             self.counts["holes"] += 1
-        append = Append(
+        batch = Append(
             key.journal_lane,
             body,
             self._clock.now_ms(),
@@ -199,7 +206,8 @@ class Ingest:
             digest=mark,
         )
         stream.accept(seq)
-        self._journal.append(append).add_done_callback(
+        # All or none: a hole is declared when the batch behind it is taken, and only once.
+        self._journal.append(*appends, batch).add_done_callback(
             lambda future: self._inbox.put(_Settled(key, seq, future.exception()))
         )
 
@@ -236,33 +244,43 @@ class Ingest:
             raise ContractError(f"the topic is {address.sender}'s", field="edge")
         lanes = self._streams.get((address.site, status.edge, status.epoch), {})
         accepted = {lane: stream.accepted for lane, stream in lanes.items()}
-        known = {k[2] for k in self._streams if k[:2] == (address.site, status.edge)}
-        self._edges.take(address.site, status, message, accepted, known)
-        if status.online:
+        known = [k[2] for k in self._streams if k[:2] == (address.site, status.edge)]
+        if self._edges.take(address.site, status, message, accepted, known):
             self._dirty[address.site, status.edge] = status.epoch
 
     def _plain(self, address: Address, message: Message) -> None:
         if len(message.payload) > MAX_RAW_BYTES:
             raise ContractError(f"longer than {MAX_RAW_BYTES} bytes")
         lane = plain_lane(address.site, address.sender)
-        future = self._journal.append(Append(lane, message.payload, self._clock.now_ms()))
-        future.add_done_callback(lambda done: self._acknowledge(message, done))
+        self._keep(message, Append(lane, message.payload, self._clock.now_ms()), "plain")
 
-    def _acknowledge(self, message: Message, done: Future[list[Placed]]) -> None:
-        if done.exception() is None:
-            message.ack()
-        else:
+    def _keep(self, message: Message, append: Append, family: str) -> None:
+        """Journal a message that has no receipt; it is acknowledged to the broker afterwards.
+
+        What the log refuses is tried again, since the broker sends it again only to a new
+        connection; its Receive Maximum bounds how much can wait like this.
+        """
+
+        def settled(done: Future[list[Placed]]) -> None:
+            if done.exception() is None:
+                message.ack()
+                return
             self.counts["not_journalled"] += 1
+            if family == "plain" and not self._stopping.is_set():
+                again = threading.Timer(
+                    _AGAIN_S, self._inbox.put, [_Received(family, message, is_again=True)]
+                )
+                again.daemon = True
+                again.start()
 
-    def _refuse(self, message: Message, why: ContractError) -> None:
+        self._journal.append(append).add_done_callback(settled)
+
+    def _refuse(self, message: Message, why: ContractError, family: str) -> None:
         """Keep what cannot be read for the dead letters, and take it from the broker."""
         self.counts["unreadable"] += 1
         raw = message.payload[:MAX_RAW_BYTES]
         body = encode(Unreadable(message.topic[:256], str(why), raw, why.field))
-        append = Append(UNREADABLE, body, self._clock.now_ms())
-        self._journal.append(append).add_done_callback(
-            lambda done: self._acknowledge(message, done)
-        )
+        self._keep(message, Append(UNREADABLE, body, self._clock.now_ms()), family)
 
     def _send_receipts(self) -> None:
         dirty, self._dirty = self._dirty, {}

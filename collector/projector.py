@@ -88,14 +88,20 @@ class Projector:
             self._thread = None
 
     def _run(self) -> None:
-        self._feed.open()
-        try:
-            opened = self._until_done(self._open)
-            if opened:
-                self._work()
-        finally:
-            self._projection.close()
-            self._feed.close()
+        while not self._stopping.is_set():
+            try:
+                self._feed.open()
+                if self._until_done(self._open):
+                    self._work()
+            except Exception as error:
+                # A fault of our own: start again from what is stored, and let it be seen.
+                log.exception("projector failed", projector=self.name)
+                self.failures += 1
+                self.trouble = f"{type(error).__name__}: {error}"
+                self._stopping.wait(_BACKOFF_S[1])
+            finally:
+                self._projection.close()
+                self._feed.close()
 
     def _open(self) -> None:
         self.position = self._projection.open()
@@ -129,7 +135,7 @@ class Projector:
                 self._stopping.wait(wait)
                 wait = min(wait * 2, _BACKOFF_S[1])
             else:
-                if self.trouble is not None:
+                if self.trouble is not None and action != self._open:
                     log.info("projector goes on", projector=self.name)
                     self.trouble = None
                 return True

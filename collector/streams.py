@@ -80,6 +80,7 @@ class Stream:
     def commit(self, seq: int) -> None:
         """Note that a batch is durable."""
         self.committed = max(self.committed, seq)
+        self.accepted = max(self.accepted, self.committed)
 
     def fail(self) -> None:
         """Note that the journal refused a batch: what follows it will be refused too."""

@@ -6,6 +6,7 @@ import threading
 
 import structlog
 
+from core.contracts.errors import JournalError
 from core.contracts.log import TICK
 from core.runtime.clock import Clock
 from core.storage.journal import Append, Journal
@@ -51,7 +52,10 @@ class Ticker:
                     log.error("the log takes no ticks", why=str(error))
             number += 1
             if number % 30 == 0 or error is not None:
-                self._retain(now)
+                try:
+                    self._retain(now)
+                except JournalError as refused:
+                    log.warning("the log was not trimmed", why=str(refused))
 
     def _retain(self, now: int) -> None:
         """Drop what is old; what every projector has stored, sooner when space runs short."""

@@ -27,12 +27,12 @@ from core.contracts.batch import (
     media_properties,
 )
 from core.contracts.codec import encode
-from core.contracts.errors import ContractError, RetryableError
+from core.contracts.errors import ContractError
 from core.contracts.events import Lane
 from core.runtime.clock import Clock
 from core.runtime.link import Link, LinkOptions, Message, Will
 from core.runtime.settings import BrokerSettings
-from core.storage.journal import Entry, Journal, JournalReader
+from core.storage.journal import Entry, Journal, JournalReader, LaneBounds
 from edge.outbox import WINDOW
 from edge.window import LaneWindow
 
@@ -43,6 +43,22 @@ _BIRTH_AGAIN_S = 3.0
 _READ_AT_ONCE = 16
 _IDLE_S = 0.5
 _STOP_S = 5.0
+_LANES = frozenset(str(lane) for lane in Lane)
+
+
+def credible(lane: LaneBounds | None, seq: int) -> bool:
+    """Tell whether a receipt can be meant for this journal.
+
+    No more than a window can have been sent beyond what is noted as sent. A receipt above that
+    was earned by another life of this disk: a backup was restored, or it was cloned.
+    """
+    return seq == 0 or (lane is not None and seq <= min(lane.last, lane.sent + WINDOW))
+
+
+def _known_lanes(receipt: Receipt) -> Receipt:
+    if unknown := set(receipt.lanes) - _LANES:
+        raise ContractError(f"unknown lanes {sorted(unknown)}", field="lanes")
+    return receipt
 
 
 class Uplink:
@@ -75,7 +91,7 @@ class Uplink:
         self._mail_lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._link = Link(
-            broker, LinkOptions(client_id=f"edge-{site}-{edge}", will=self._will, keepalive_s=10)
+            broker, LinkOptions(client_id=f"edge/{site}/{edge}", will=self._will, keepalive_s=10)
         )
         self._link.subscribe(topics.receipt(site, edge), self._on_receipt)
         self._link.subscribe(topics.COLLECTOR_STATUS, self._on_collector)
@@ -86,6 +102,7 @@ class Uplink:
         self._previous_epoch: str | None = None
         self.sent_batches = 0
         self.refused_messages = 0
+        self.failed_steps = 0
 
     def _begin(self) -> None:
         self._windows: dict[Lane, LaneWindow] = {lane: LaneWindow(WINDOW) for lane in Lane}
@@ -119,7 +136,8 @@ class Uplink:
     @property
     def online(self) -> bool:
         """Tell whether the collector has answered the birth and the fresh state is committed."""
-        return self._answered and self._fresh is not None and self._fresh.done()
+        fresh = self._fresh
+        return self._answered and fresh is not None and fresh.done() and not fresh.exception()
 
     @property
     def resent_batches(self) -> int:
@@ -130,7 +148,7 @@ class Uplink:
 
     def _on_receipt(self, message: Message) -> None:
         try:
-            self._post(decode_struct(message.payload, Receipt))
+            self._post(_known_lanes(decode_struct(message.payload, Receipt)))
         except ContractError as error:
             self.refused_messages += 1
             log.warning("receipt refused", why=str(error))
@@ -159,8 +177,12 @@ class Uplink:
             while not self._stopping.is_set():
                 try:
                     busy = self._step(reader)
-                except RetryableError as error:
-                    log.warning("uplink step failed", why=str(error))
+                except Exception as error:
+                    # The outbox keeps everything; the uplink must go on whatever it meets.
+                    self.failed_steps += 1
+                    if self.failed_steps % 100 == 1:
+                        log.exception("uplink step failed", why=str(error))
+                    self._stopping.wait(_IDLE_S)
                     busy = False
                 if not busy:
                     self._wake.wait(_IDLE_S)
@@ -183,18 +205,25 @@ class Uplink:
         return any(self._send_lane(reader, lane, window) for lane, window in self._windows.items())
 
     def _read_mail(self) -> None:
-        with self._mail_lock:
-            mail, self._mail = self._mail, []
-        for item in mail:
-            if isinstance(item, Receipt):
-                self._take_receipt(item)
-            elif isinstance(item, CollectorStatus):
-                if item.online and item.instance != self._instance:
-                    if self._instance is not None:
-                        self._begin_again("another collector")
-                    self._instance = item.instance
-            else:
-                self._begin_again(item)
+        while True:
+            with self._mail_lock:
+                if not self._mail:
+                    return
+                item = self._mail[0]
+            self._take(item)
+            with self._mail_lock:
+                del self._mail[0]  # only now: what could not be taken is taken again
+
+    def _take(self, item: Receipt | CollectorStatus | str) -> None:
+        if isinstance(item, Receipt):
+            self._take_receipt(item)
+        elif isinstance(item, CollectorStatus):
+            if item.online and item.instance != self._instance:
+                if self._instance is not None:
+                    self._begin_again("another collector")
+                self._instance = item.instance
+        else:
+            self._begin_again(item)
 
     def _begin_again(self, why: str) -> None:
         log.info("link state", edge=self._edge, state=why)
@@ -205,6 +234,8 @@ class Uplink:
 
     def _be_born(self, now: float) -> None:
         """Publish the birth, and again when nobody answers it."""
+        if self._fresh is not None and self._fresh.done() and self._fresh.exception():
+            self._begin_again("the fresh state could not be kept")
         if self._answered:
             return
         if self._born is not None and now - self._born < _BIRTH_AGAIN_S:
@@ -219,7 +250,8 @@ class Uplink:
 
     def _status(self, *, online: bool, clean: bool = False) -> EdgeStatus:
         lanes = {
-            name: LaneStatus(info.oldest, info.last) for name, info in self._journal.lanes().items()
+            name: LaneStatus(lane.oldest, lane.last)
+            for name, lane in self._journal.bounds().items()
         }
         return EdgeStatus(
             online,
@@ -235,21 +267,22 @@ class Uplink:
     def _take_receipt(self, receipt: Receipt) -> None:
         if receipt.edge != self._edge or receipt.epoch != self._journal.epoch:
             return
-        lasts = self._journal.last_seqs()
-        if any(seq > lasts.get(lane, 0) for lane, seq in receipt.lanes.items()):
+        bounds = self._journal.bounds()
+        if not all(credible(bounds.get(lane), seq) for lane, seq in receipt.lanes.items()):
             self._start_new_epoch(receipt)
             return
         now = time.monotonic()
         for name, seq in receipt.lanes.items():
-            if self._windows[Lane(name)].on_receipt(seq, now):
-                self._journal.acknowledge(name, seq)
+            if seq > self._windows[Lane(name)].acknowledged:
+                self._journal.acknowledge(name, seq).result()
+                self._windows[Lane(name)].on_receipt(seq, now)
         if self._born is not None:
             self._answered = True
 
     def _start_new_epoch(self, receipt: Receipt) -> None:
         """The collector has more than was ever sealed here: the disk was restored or cloned."""
         self._previous_epoch = receipt.epoch
-        epoch = self._journal.new_epoch().result()
+        epoch = self._journal.new_epoch()
         log.error("the journal is older than its receipt: new epoch", was=receipt.epoch, now=epoch)
         self._begin()
 
@@ -259,6 +292,8 @@ class Uplink:
         limit = min(window.room, _READ_AT_ONCE)
         entries = reader.read_lane(lane, window.sent, limit=limit, max_bytes=4 << 20)
         oldest = reader.oldest(lane)
+        if entries:
+            self._journal.note_sent(lane, entries[-1].seq)
         for entry in entries:
             if oldest is not None:
                 self._publish(lane, entry, min(oldest, entry.seq))

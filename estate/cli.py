@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -80,7 +81,8 @@ def _main(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print it.")
     ] = False,
 ) -> None:
-    pass
+    # What is written here tells of people's homes: keys, sessions, who came and went.
+    os.umask(0o077)
 
 
 @app.command("run")
@@ -98,7 +100,7 @@ def run_all(
     ] = None,
 ) -> None:
     """Start the whole system: broker, collector, worker, API, edges and simulators."""
-    from estate.node import Node
+    from estate.node import Node, StoppedError
 
     loaded = settings.load(settings_file)
     loaded = _with(loaded, data=data)
@@ -119,6 +121,8 @@ def run_all(
         _tell_what_runs(node, loaded)
         node.start_rest()
         node.watch()
+    except StoppedError:
+        typer.echo("Stopped before everything had started.")
     finally:
         typer.echo("Stopping …")
         node.stop()
@@ -153,8 +157,6 @@ def _tell_what_runs(node: Any, loaded: Settings) -> None:
 @_plainly
 def broker(settings_file: SettingsFile = None) -> None:
     """Serve the embedded broker on loopback."""
-    import os
-
     from core.runtime import broker as embedded
 
     loaded = settings.load(settings_file)

@@ -27,6 +27,10 @@ Say = Callable[[str], None]
 _STARTED_S = 60.0
 
 
+class StoppedError(EstateError):
+    """A stop was asked for before everything had started."""
+
+
 class Node:
     """Broker, API, simulators, collector, edges and worker, supervised together."""
 
@@ -95,11 +99,12 @@ class Node:
 
     def _await_page(self) -> None:
         deadline = time.monotonic() + _STARTED_S
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not self.supervisor.stopping:
             self.supervisor.check()
             if _taken(self.api_port):
                 return
             time.sleep(0.02)
+        self._stop_if_asked()
         raise EstateError(f"the console does not answer on {self.url}; see {self._log('api')}")
 
     def sign_in_link(self) -> str:
@@ -183,13 +188,18 @@ class Node:
 
     def _await_file(self, name: str, path: Path) -> dict[str, Any]:
         deadline = time.monotonic() + _STARTED_S
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not self.supervisor.stopping:
             self.supervisor.check()
             if path.exists():
                 found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
                 return found
             time.sleep(0.02)
+        self._stop_if_asked()
         raise EstateError(f"the {name} did not start; see {self._log(name)}")
+
+    def _stop_if_asked(self) -> None:
+        if self.supervisor.stopping:
+            raise StoppedError("stopped while starting")
 
     def _log(self, name: str) -> Path:
         return self._settings.data / "logs" / f"{name}.log"

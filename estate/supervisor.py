@@ -97,6 +97,11 @@ class Supervisor:
         for child in self._children:
             self._check(child)
 
+    @property
+    def stopping(self) -> bool:
+        """Tell whether a stop was asked for."""
+        return self._stopping.is_set()
+
     def request_stop(self) -> None:
         """End ``watch``."""
         self._stopping.set()
@@ -141,7 +146,12 @@ class Supervisor:
         elif child.due is not None and time.monotonic() >= child.due:
             child.due = None
             child.restarts += 1
-            self._spawn(child)
+            try:
+                self._spawn(child)
+            except OSError as error:  # no memory, no room for its log: the others go on
+                child.due = time.monotonic() + child.wait_s
+                child.wait_s = min(child.wait_s * 2, _BACKOFF_S[1])
+                self._say(child, "down", f"cannot be started: {error}")
 
     def _spawn(self, child: _Child) -> None:
         spec = child.spec

@@ -238,8 +238,8 @@ class EdgeStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     """
 
     online: bool
-    edge: str
-    epoch: str
+    edge: _Id
+    epoch: _Epoch
     clock: _Ms
     lanes: dict[str, LaneStatus] = {}
     version: str = ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ log = structlog.get_logger(__name__)
 NOBODY_LISTENS = 0x10
 _RECEIVE_MAXIMUM = 2_000
 _MAXIMUM_PACKET = 1 << 20
+#: A connection that stood for so long (s) is followed by a first attempt at once.
+_STEADY_S = 10.0
 
 
 class LinkDownError(RetryableError):
@@ -102,6 +105,8 @@ class Link:
         self._connected = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._up_since: float | None = None
+        self._answers = threading.Lock()
         self.handler_errors = 0
         self.connections = 0
 
@@ -143,7 +148,8 @@ class Link:
                     self.publish(topic, payload, retain=True).result(1.0)
                 except (RetryableError, TimeoutError) as error:
                     log.warning("farewell not delivered", topic=topic, error=str(error))
-            client.disconnect()
+        if client is not None:
+            client.disconnect()  # also where the connection is only being made
         if self._thread is not None:
             self._thread.join(5.0)
             self._thread = None
@@ -180,9 +186,11 @@ class Link:
         if info.rc != paho.MQTT_ERR_SUCCESS:
             future.set_exception(LinkDownError(paho.error_string(info.rc)))
             return future
-        self._pending[info.mid] = future
-        code = self._early.pop(info.mid, None)
-        if code is not None and self._pending.pop(info.mid, None) is not None:
+        with self._answers:
+            code = self._early.pop(info.mid, None)
+            if code is None:
+                self._pending[info.mid] = future
+        if code is not None:
             _answer(future, code)
         elif client is not self._client:
             self._fail_pending()
@@ -194,16 +202,23 @@ class Link:
         attempt = 0
         low, high = self._options.backoff_s
         while not self._stopping.is_set():
-            before = self.connections
-            error = self._connection()
+            self._up_since = None
+            try:
+                error = self._connection()
+            except Exception as failure:
+                # A secret that cannot be read now, a malformed packet: the link goes on.
+                log.exception("connection failed", client=self._options.client_id)
+                error = str(failure) or type(failure).__name__
             if self._stopping.is_set():
                 return
-            attempt = 0 if self.connections > before else attempt + 1
+            stood = self._up_since is not None and (time.monotonic() - self._up_since >= _STEADY_S)
+            # One that is thrown out as soon as it is up must not come back at full speed.
+            attempt = 0 if stood else attempt + 1
             if attempt <= 1:
                 log.warning("broker connection lost", client=self._options.client_id, why=error)
             ceiling = min(high, low * 2 ** min(attempt, 16))
             # Full jitter, so that a thousand edges do not come back in the same second.
-            self._stopping.wait(self._options.random.uniform(0, ceiling) if attempt else 0.05)
+            self._stopping.wait(self._options.random.uniform(0, ceiling if attempt else low))
 
     def _connection(self) -> str:
         """Keep one connection until it ends; return why it ended."""
@@ -290,17 +305,22 @@ class Link:
         self._up()
 
     def _up(self) -> None:
+        if self._stopping.is_set() and self._client is not None:
+            self._client.disconnect()
+            return
         self.connections += 1
+        self._up_since = time.monotonic()
         self._connected.set()
         self._call(self._on_up)
 
     def _published_callback(
         self, _client: paho.Client, _data: Any, mid: int, code: ReasonCode, _properties: Any
     ) -> None:
-        future = self._pending.pop(mid, None)
-        if future is None:
-            self._early[mid] = code.value
-        else:
+        with self._answers:
+            future = self._pending.pop(mid, None)
+            if future is None:
+                self._early[mid] = code.value
+        if future is not None:
             _answer(future, code.value)
 
     def _message_callback(self, client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
@@ -334,11 +354,12 @@ class Link:
                 log.exception("link hook failed", client=self._options.client_id)
 
     def _fail_pending(self) -> None:
-        while self._pending:
-            _, future = self._pending.popitem()
+        with self._answers:
+            futures, self._pending = list(self._pending.values()), {}
+            self._early.clear()
+        for future in futures:
             if not future.done():
                 future.set_exception(LinkDownError("the connection broke before the answer"))
-        self._early.clear()
 
 
 def _properties(packet: int) -> Any:

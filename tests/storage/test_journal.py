@@ -177,7 +177,7 @@ def test_a_new_epoch_numbers_the_lanes_from_one_again(journal: Journal) -> None:
     journal.acknowledge("event", 3).result()
     journal.acknowledge("state", 1).result()
     before = journal.epoch
-    assert journal.new_epoch().result() == journal.epoch != before
+    assert journal.new_epoch() == journal.epoch != before
     lanes = journal.lanes()
     assert (lanes["event"].oldest, lanes["event"].last) == (1, 2)
     assert (lanes["state"].oldest, lanes["state"].last) == (1, 0)
@@ -319,3 +319,48 @@ JournalMachine.TestCase.settings = settings(
     suppress_health_check=[HealthCheck.too_slow],
 )
 TestJournalMachine = JournalMachine.TestCase
+
+
+def test_years_of_evictions_are_declared_without_end(tmp_path: Path) -> None:
+    """Notes that are evicted again and again must not grow beyond what one entry can hold."""
+
+    def strict(stones: list[Tombstone]) -> Append:
+        assert len(stones) <= 1000, "a batch holds no more"
+        return note(stones)
+
+    journal = Journal(
+        tmp_path / "j", owner="e", budget=60_000, on_full=OnFull.EVICT, note=strict, window=32
+    )
+    journal.open()
+    for _ in range(3_000):
+        journal.append(entry("event", bytes(1000))).result()
+    reader = journal.reader()
+    held = reader.read_lane("event", 0, limit=1000)
+    reader.close()
+    stones = [s for e in held if e.body[:4] == b"note" for s in e.body.decode().split()[1:]]
+    assert held[0].seq > 2_900
+    ranges = sorted((int(s.split(",")[1]), int(s.split(",")[2])) for s in stones)
+    assert ranges[0][0] == 1
+    assert all(a[1] + 1 == b[0] for a, b in itertools.pairwise(ranges))
+    assert ranges[-1][1] + 1 == held[0].seq
+    journal.close()
+
+
+def test_a_writer_that_fails_answers_everybody_and_says_so(tmp_path: Path) -> None:
+    heard: list[BaseException] = []
+
+    def broken(_stones: list[Tombstone]) -> Append:
+        raise ValueError("cannot be encoded")
+
+    journal = Journal(
+        tmp_path / "j", owner="e", budget=10_000, on_full=OnFull.EVICT, note=broken,
+        on_failure=heard.append,
+    )  # fmt: skip
+    journal.open()
+    futures = [journal.append(entry("event", bytes(2000))) for _ in range(10)]
+    for future in futures:
+        future.exception(10)
+    assert isinstance(futures[-1].exception(10), JournalError)
+    assert isinstance(heard[0], ValueError)
+    assert isinstance(journal.append(entry("event")).exception(10), JournalError)
+    journal.close()

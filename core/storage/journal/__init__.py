@@ -4,7 +4,15 @@ The edge's outbox and the collector's log are both a :class:`Journal`.
 """
 
 from core.storage.journal.journal import Journal
-from core.storage.journal.model import Append, Entry, LaneInfo, OnFull, Placed, Tombstone
+from core.storage.journal.model import (
+    Append,
+    Entry,
+    LaneBounds,
+    LaneInfo,
+    OnFull,
+    Placed,
+    Tombstone,
+)
 from core.storage.journal.reader import JournalReader
 
 __all__ = [
@@ -12,6 +20,7 @@ __all__ = [
     "Entry",
     "Journal",
     "JournalReader",
+    "LaneBounds",
     "LaneInfo",
     "OnFull",
     "Placed",

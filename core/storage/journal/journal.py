@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 
 import structlog
 
-from core.contracts.errors import JournalError, JournalFullError
+from core.contracts.errors import JournalError, JournalFullError, StoreUnavailableError
 from core.storage import sqlite
 from core.storage.journal.ballast import Ballast
 from core.storage.journal.lanes import Lanes
-from core.storage.journal.model import Append, LaneInfo, OnFull, Placed, Tombstone
+from core.storage.journal.model import Append, LaneBounds, LaneInfo, OnFull, Placed, Tombstone
 from core.storage.journal.reader import JournalReader
 from core.storage.journal.schema import FileLock, open_file
 
@@ -27,6 +27,7 @@ T = TypeVar("T")
 Note = Callable[[list[Tombstone]], Append]
 
 _GROUP = 512
+_STONES_A_NOTE = 500
 _GROUP_BYTES = 32 << 20
 
 
@@ -48,6 +49,7 @@ class Journal:
         on_full: OnFull,
         note: Note | None = None,
         window: int = 0,
+        on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
         if on_full is OnFull.EVICT and note is None:
             raise ValueError("a journal that evicts needs a note for its tombstones")
@@ -57,6 +59,7 @@ class Journal:
         self._on_full = on_full
         self._note = note
         self._window = window
+        self._on_failure = on_failure
         self._lock = FileLock(path)
         self._ballast = Ballast(path)
         self._queue: queue.SimpleQueue[tuple[_Work, Future[Any]] | None] = queue.SimpleQueue()
@@ -77,9 +80,8 @@ class Journal:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
         try:
-            self._connection = open_file(self._path, self._owner)
+            self._connection = self._open_file()
             meta = dict(self._connection.execute("SELECT name, value FROM meta").fetchall())
-            self._connection.execute("UPDATE meta SET value = 0 WHERE name = 'clean'")
         except BaseException:
             self._lock.release()
             raise
@@ -94,6 +96,14 @@ class Journal:
             target=self._run, name=f"journal-{self._path.stem}", daemon=True
         )
         self._thread.start()
+
+    def _open_file(self) -> sqlite.Connection:
+        """Open the file; on a full disk once more, with the ballast freed."""
+        try:
+            return open_file(self._path, self._owner)
+        except StoreUnavailableError:
+            self._ballast.free()
+            return open_file(self._path, self._owner)
 
     def close(self) -> None:
         """Commit what is queued and close the file."""
@@ -131,6 +141,10 @@ class Journal:
         """Delete a lane's entries up to ``through``, which somebody else now keeps."""
         return self._submit(lambda: self._lanes.acknowledge(lane, through))
 
+    def note_sent(self, lane: str, seq: int) -> None:
+        """Note that a lane's entries up to ``seq`` were handed on; kept with the next commit."""
+        self._lanes.just_sent[lane] = max(seq, self._lanes.just_sent.get(lane, 0))
+
     def advance(self, cursor: str, pos: int) -> Future[None]:
         """Note that a named reader needs nothing at or below ``pos`` any more."""
         return self._submit(
@@ -154,9 +168,10 @@ class Journal:
         """
         return self._submit(lambda: self._lanes.retain(since, batch))
 
-    def new_epoch(self) -> Future[str]:
-        """Begin a new epoch: a new UUID, and each lane is numbered from 1 again."""
-        return self._submit(self._renew)
+    def new_epoch(self) -> str:
+        """Begin a new epoch: a new UUID, and each lane is numbered from 1 again; wait for it."""
+        self.epoch = self._ask(self._renew)
+        return self.epoch
 
     # -- asking ---------------------------------------------------------------------------
 
@@ -181,7 +196,11 @@ class Journal:
 
     def last_seqs(self) -> dict[str, int]:
         """Return each lane's last committed seq."""
-        return {name: info.last for name, info in self.lanes().items()}
+        return self._ask(self._lanes.lasts)
+
+    def bounds(self) -> dict[str, LaneBounds]:
+        """Return each lane's oldest, last and sent seq; cheap whatever a lane holds."""
+        return self._ask(self._lanes.bounds)
 
     def cursors(self) -> dict[str, int]:
         """Return the named cursors."""
@@ -216,15 +235,22 @@ class Journal:
         return self._submit(question).result()
 
     def _run(self) -> None:
+        group: list[tuple[_Work, Future[Any]]] = []
         try:
             while (first := self._queue.get()) is not None:
                 group, last = self._gather(first)
                 self._commit(group)
+                group = []
                 if last:
-                    return
-        except BaseException as error:  # noqa: BLE001  (kept, and told to every later caller)
+                    break
+            self._drain(JournalError("it was closed"), [])
+        except BaseException as error:
+            # Whoever waits learns it; a journal that cannot write must not look alive.
             self._failure = error
-            self._drain(error)
+            log.exception("the journal's writer failed", path=str(self._path))
+            self._drain(error, group)
+            if self._on_failure is not None:
+                self._on_failure(error)
 
     def _gather(
         self, first: tuple[_Work, Future[Any]]
@@ -318,14 +344,18 @@ class Journal:
     def _limit(self) -> int:
         return self._budget if self._ceiling is None else min(self._budget, self._ceiling)
 
-    def _drain(self, error: BaseException) -> None:
+    def _drain(self, error: BaseException, group: list[tuple[_Work, Future[Any]]]) -> None:
+        waiting = list(group)
         while True:
             try:
                 item = self._queue.get_nowait()
             except queue.Empty:
-                return
+                break
             if item is not None:
-                item[1].set_exception(JournalError(f"{self._path}: the writer failed: {error!r}"))
+                waiting.append(item)
+        for _, future in waiting:
+            if not future.done():
+                future.set_exception(JournalError(f"{self._path}: the writer has ended: {error!r}"))
 
     # -- inside a transaction -------------------------------------------------------------
 
@@ -335,9 +365,10 @@ class Journal:
         reason = "budget" if self._ceiling is None else "disk_full"
         excess = self._lanes.size - int(self._limit * 0.98)
         tombstones = self._lanes.evict(excess, reason, self._window)
-        if tombstones:
-            note = self._note(tombstones)
-            self._lanes.attach(tombstones, note.lane, self._lanes.insert(note).seq)
+        for start in range(0, len(tombstones), _STONES_A_NOTE):
+            part = tombstones[start : start + _STONES_A_NOTE]
+            note = self._note(part)
+            self._lanes.attach(part, note.lane, self._lanes.insert(note).seq)
         if self._ceiling is not None and self._ballast.fill():
             self._ceiling = None  # somebody made room on the disk
 
@@ -345,7 +376,6 @@ class Journal:
         epoch = str(uuid.uuid4())
         self._lanes.renumber()
         self._connection.execute("UPDATE meta SET value = ? WHERE name = 'epoch'", (epoch,))
-        self.epoch = epoch
         return epoch
 
 

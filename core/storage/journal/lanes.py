@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.contracts.errors import JournalError
-from core.storage.journal.model import ENTRY_OVERHEAD, Append, LaneInfo, Placed, Tombstone
+from core.storage.journal.model import (
+    ENTRY_OVERHEAD,
+    Append,
+    LaneBounds,
+    LaneInfo,
+    Placed,
+    Tombstone,
+)
 
 _EVICT_CHUNK = 256
 
@@ -19,6 +26,7 @@ class _Lane:
     priority: int
     last: int
     acknowledged: int
+    sent: int
     dirty: bool = False
 
 
@@ -31,11 +39,15 @@ class Lanes:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        self.just_sent: dict[str, int] = {}
+        """What senders have handed on since; kept with the next transaction."""
         self.reload()
 
     def reload(self) -> None:
         """Read everything that is kept in memory from the file."""
-        rows = self._connection.execute("SELECT id, name, priority, last, acknowledged FROM lane")
+        rows = self._connection.execute(
+            "SELECT id, name, priority, last, acknowledged, sent FROM lane"
+        )
         self._lanes = {row[1]: _Lane(*row) for row in rows.fetchall()}
         (size,) = self._connection.execute("SELECT coalesce(sum(size), 0) FROM entry").fetchone()
         (pos,) = self._connection.execute("SELECT value FROM meta WHERE name = 'pos'").fetchone()
@@ -45,10 +57,12 @@ class Lanes:
     def flush(self) -> None:
         """Write the counters that the transaction changed."""
         for lane in self._lanes.values():
-            if lane.dirty:
+            sent = self.just_sent.get(lane.name, 0)
+            if lane.dirty or sent > lane.sent:
+                lane.sent = max(lane.sent, sent)
                 self._connection.execute(
-                    "UPDATE lane SET last = ?, acknowledged = ? WHERE id = ?",
-                    (lane.last, lane.acknowledged, lane.id),
+                    "UPDATE lane SET last = ?, acknowledged = ?, sent = ? WHERE id = ?",
+                    (lane.last, lane.acknowledged, lane.sent, lane.id),
                 )
                 lane.dirty = False
         self._connection.execute("UPDATE meta SET value = ? WHERE name = 'pos'", (self.position,))
@@ -83,7 +97,7 @@ class Lanes:
         cursor = self._connection.execute(
             "INSERT INTO lane (name, priority) VALUES (?, ?)", (append.lane, append.priority)
         )
-        lane = _Lane(cursor.lastrowid, append.lane, append.priority, 0, 0)
+        lane = _Lane(cursor.lastrowid, append.lane, append.priority, 0, 0, 0)
         self._lanes[append.lane] = lane
         return lane
 
@@ -133,6 +147,7 @@ class Lanes:
         """
         target = self.size - excess
         found: list[Tombstone] = []
+        uncertain = {lane.name: self._maybe_sent(lane, window) for lane in self._lanes.values()}
         for lane in sorted(self._lanes.values(), key=lambda lane: -lane.priority):
             while self.size > target:
                 rows = self._connection.execute(
@@ -155,8 +170,11 @@ class Lanes:
                 found += self._orphans(lane.id, last)
             if self.size <= target:
                 break
-        uncertain = {lane.name: lane.acknowledged + window for lane in self._lanes.values()}
         return _merge(found, uncertain)
+
+    def _maybe_sent(self, lane: _Lane, window: int) -> int:
+        """Return the highest seq that may have been sent, also by a life that was cut off."""
+        return max(lane.sent, self.just_sent.get(lane.name, 0), lane.acknowledged) + window
 
     def _orphans(self, lane: int, through: int) -> list[Tombstone]:
         where = "note_lane = ? AND note_seq <= ?"
@@ -196,7 +214,8 @@ class Lanes:
                 (shift, lane.id),
             )
             lane.last -= shift
-            lane.acknowledged, lane.dirty = 0, True
+            lane.acknowledged, lane.sent, lane.dirty = 0, 0, True
+        self.just_sent.clear()
 
     def infos(self) -> dict[str, LaneInfo]:
         """Describe every lane."""
@@ -213,6 +232,21 @@ class Lanes:
                 lane.name, lane.priority, oldest, lane.last, lane.acknowledged, entries, size
             )
         return infos
+
+    def lasts(self) -> dict[str, int]:
+        """Return each lane's last seq."""
+        return {lane.name: lane.last for lane in self._lanes.values()}
+
+    def bounds(self) -> dict[str, LaneBounds]:
+        """Return each lane's bounds, without walking through its entries."""
+        bounds = {}
+        for lane in self._lanes.values():
+            (oldest,) = self._connection.execute(
+                "SELECT min(seq) FROM entry WHERE lane = ?", (lane.id,)
+            ).fetchone()
+            oldest = lane.last + 1 if oldest is None else oldest
+            bounds[lane.name] = LaneBounds(oldest, lane.last, self._maybe_sent(lane, 0))
+        return bounds
 
     def digest(self, name: str, seq: int) -> bytes | None:
         """Return the digest kept with an entry."""
@@ -237,7 +271,7 @@ def _head(rows: list[Any], excess: int) -> list[Any]:
 def _merge(tombstones: list[Tombstone], uncertain: dict[str, int]) -> list[Tombstone]:
     """Join neighbours that were certainly never sent into one tombstone each."""
     merged: list[Tombstone] = []
-    for stone in tombstones:
+    for stone in sorted(tombstones, key=lambda stone: (stone.lane, stone.first_seq)):
         last = merged[-1] if merged else None
         if (
             last is not None

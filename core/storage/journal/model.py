@@ -59,6 +59,15 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class LaneBounds:
+    """A lane's ends: ``oldest`` is last + 1 when it is empty; ``sent`` as last kept."""
+
+    oldest: int
+    last: int
+    sent: int
+
+
+@dataclass(frozen=True, slots=True)
 class LaneInfo:
     """A lane: ``last`` survives trimming, so that a seq is never used again.
 

@@ -7,7 +7,12 @@ import os
 import uuid
 from pathlib import Path
 
-from core.contracts.errors import ForeignFileError, JournalCorruptError, JournalError
+from core.contracts.errors import (
+    ForeignFileError,
+    JournalCorruptError,
+    JournalError,
+    StoreUnavailableError,
+)
 from core.storage import sqlite
 
 APPLICATION_ID = 0x45535A4A  # "ESZJ"
@@ -22,7 +27,8 @@ CREATE TABLE lane (
     name TEXT NOT NULL UNIQUE,
     priority INTEGER NOT NULL,
     last INTEGER NOT NULL DEFAULT 0,
-    acknowledged INTEGER NOT NULL DEFAULT 0
+    acknowledged INTEGER NOT NULL DEFAULT 0,
+    sent INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE entry (
     pos INTEGER PRIMARY KEY,
@@ -93,6 +99,7 @@ def open_file(path: Path, owner: str) -> sqlite.Connection:
     Raises:
         ForeignFileError: the file is something else, of a newer format, or another owner's.
         JournalCorruptError: the file fails its integrity check.
+        StoreUnavailableError: it cannot be opened now (disk full, no permission).
     """
     fresh = not path.exists() or path.stat().st_size == 0
     try:
@@ -104,6 +111,12 @@ def open_file(path: Path, owner: str) -> sqlite.Connection:
             _create(connection, owner)
         else:
             _check(connection, path, owner)
+        connection.execute("UPDATE meta SET value = 0 WHERE name = 'clean'")
+    except sqlite.OperationalError as error:
+        connection.close()
+        raise StoreUnavailableError(
+            f"{path}: cannot be opened now ({error}); see whether the disk is full"
+        ) from None
     except sqlite.DatabaseError as error:
         connection.close()
         raise _damaged(path, error) from None
