@@ -16,7 +16,15 @@ from core.contracts.errors import JournalError, JournalFullError, StoreUnavailab
 from core.storage import sqlite
 from core.storage.journal.ballast import Ballast
 from core.storage.journal.lanes import Lanes
-from core.storage.journal.model import Append, LaneBounds, LaneInfo, OnFull, Placed, Tombstone
+from core.storage.journal.model import (
+    ENTRY_OVERHEAD,
+    Append,
+    LaneBounds,
+    LaneInfo,
+    OnFull,
+    Placed,
+    Tombstone,
+)
 from core.storage.journal.reader import JournalReader
 from core.storage.journal.schema import FileLock, open_file
 
@@ -228,7 +236,8 @@ class Journal:
         elif self._closed or self._thread is None:
             future.set_exception(JournalError(f"{self._path}: the journal is not open"))
         else:
-            self._queue.put((_Work(action, sum(len(a.body) for a in appends)), future))
+            size = sum(len(append.body) + ENTRY_OVERHEAD for append in appends)
+            self._queue.put((_Work(action, size), future))
         return future
 
     def _ask(self, question: Callable[[], T]) -> T:

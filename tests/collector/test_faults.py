@@ -1,0 +1,172 @@
+"""Parts of the collector meet faults: they go on, and what happened can be seen."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from collector.edges import EdgeRegister
+from collector.feed import Chunk, DecodedEntries, Feed
+from collector.projector import Projector
+from collector.ticker import Ticker
+from core.contracts.batch import EdgeStatus, LaneStatus
+from core.contracts.codec import encode
+from core.contracts.errors import StoreUnavailableError
+from core.contracts.log import TICK
+from core.runtime.clock import ScaledClock
+from core.runtime.link import Message
+from core.storage.journal import Append, Journal, LaneBounds, OnFull
+from edge.outbox import WINDOW
+from edge.uplink import credible
+
+CLOCK = ScaledClock()
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    journal = Journal(tmp_path / "log", owner="c", budget=20_000, on_full=OnFull.REFUSE)
+    journal.open()
+    yield journal
+    journal.close()
+
+
+class Shaky:
+    """A projection that fails in each way once, then works."""
+
+    name = "shaky"
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+        self.faults: list[Exception] = [StoreUnavailableError("down"), KeyError("a bug")]
+
+    def open(self) -> int:
+        return self.seen[-1] if self.seen else 0
+
+    def apply(self, chunk: Chunk) -> None:
+        if self.faults:
+            raise self.faults.pop(0)
+        self.seen += [entry.pos for entry in chunk.entries]
+
+    def needed_after(self) -> int:
+        return self.open()
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_projector_survives_a_store_that_is_down_and_a_bug(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collector.projector._BACKOFF_S", (0.01, 0.05))
+    shaky = Shaky()
+    projector = Projector(shaky, Feed(journal, DecodedEntries()))
+    projector.start()
+    for _ in range(3):
+        journal.append(Append(TICK, b"", 1, events=0)).result()
+    until(lambda: shaky.seen == [1, 2, 3])
+    assert projector.failures == 2
+    until(lambda: projector.trouble is None)
+    projector.stop()
+
+
+def test_the_ticker_outlives_a_log_that_takes_nothing(journal: Journal) -> None:
+    journal.append(Append("a", bytes(19_900), 1)).result()
+    ticker = Ticker(journal, ScaledClock.starting_now(100), retention_h=1)
+    ticker.start()
+    until(lambda: ticker.refused >= 2)
+    journal.advance("reader", journal.position).result()
+    until(lambda: journal.last_seqs().get(TICK, 0) >= 1)
+    ticker.stop()
+
+
+def birth(epoch: str = "epoch-0001") -> EdgeStatus:
+    clock = CLOCK.now_ms()
+    lanes = {"event": LaneStatus(1, 4), "state": LaneStatus(3, 2)}
+    return EdgeStatus(online=True, edge="e", epoch=epoch, clock=clock, lanes=lanes)
+
+
+def arrived(status: EdgeStatus, *, retained: bool = False) -> Message:
+    return Message("t", encode(status), retained, [], lambda: None)
+
+
+def test_a_birth_is_answered_only_when_its_note_is_durable(journal: Journal) -> None:
+    register = EdgeRegister(journal, CLOCK)
+    journal.append(Append("a", bytes(19_800), 1)).result()
+    status = birth()
+    assert not register.take("s", status, arrived(status), {}, [])
+    journal.advance("reader", journal.position).result()
+    journal.retain(1 << 50).result()
+    assert register.take("s", status, arrived(status), {}, [])
+    assert register.take("s", status, arrived(status), {}, []), "repeated, answered, not noted"
+    assert journal.last_seqs()["control/s/e"] == 1
+
+
+def test_a_retained_birth_may_be_of_the_dead(journal: Journal) -> None:
+    register = EdgeRegister(journal, CLOCK)
+    status = birth()
+    assert not register.take("s", status, arrived(status, retained=True), {}, [])
+    assert "control/s/e" not in journal.last_seqs()
+
+
+def test_an_epoch_that_vanishes_is_noted_even_after_a_restart(journal: Journal) -> None:
+    register = EdgeRegister(journal, CLOCK)
+    status = birth("epoch-0002")
+    assert register.take("s", status, arrived(status), {}, ["epoch-0001"])
+    reader = journal.reader()
+    kinds = [entry.body for entry in reader.read_lane("control/s/e", 0)]
+    reader.close()
+    assert b"edge.epoch_abandoned" in kinds[0]
+    assert b"edge.online" in kinds[1]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "seq", "believed"),
+    [
+        (LaneBounds(oldest=1, last=100, sent=60), 60, True),
+        (LaneBounds(oldest=1, last=100, sent=60), 60 + WINDOW, True),
+        (LaneBounds(oldest=1, last=100, sent=60), 61 + WINDOW, False),
+        (LaneBounds(oldest=101, last=160, sent=100), 150, False),
+        (LaneBounds(oldest=101, last=110, sent=100), 111, False),
+        (None, 0, True),
+        (None, 1, False),
+    ],
+)
+def test_a_receipt_beyond_what_was_sent_is_of_another_life(
+    bounds: LaneBounds | None, seq: int, believed: bool
+) -> None:
+    assert credible(bounds, seq) is believed
+
+
+def test_what_was_sent_is_known_after_a_restart(tmp_path: Path) -> None:
+    def opened() -> Journal:
+        journal = Journal(tmp_path / "j", owner="e", budget=1 << 30, on_full=OnFull.REFUSE)
+        journal.open()
+        return journal
+
+    journal = opened()
+    journal.append(*[Append("event", b"x", 1) for _ in range(9)]).result()
+    journal.note_sent("event", 7)
+    assert journal.bounds()["event"] == LaneBounds(oldest=1, last=9, sent=7)
+    journal.acknowledge("event", 3).result()
+    journal.close()
+    journal = opened()
+    assert journal.bounds()["event"] == LaneBounds(oldest=4, last=9, sent=7)
+    journal.close()
+
+
+def test_waiting_threads_are_none_after_a_close(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j", owner="e", budget=1 << 30, on_full=OnFull.REFUSE)
+    journal.open()
+    journal.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("journal-j")]
