@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -54,12 +55,19 @@ class CollectorApp:
     """One collector: ingest, ticks, projections and announcements over one journal."""
 
     def __init__(
-        self, settings: Settings, clock: Clock, *, activation: Activation, name: str = "collector"
+        self,
+        settings: Settings,
+        clock: Clock,
+        *,
+        activation: Activation,
+        name: str = "collector",
+        on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._activation = activation
         self._name = name
+        self._on_failure = on_failure
         self._instance = uuid.uuid4().hex
         self._stack = ExitStack()
 
@@ -83,6 +91,7 @@ class CollectorApp:
             owner=self._name,
             budget=settings.collector.journal_bytes,
             on_full=OnFull.REFUSE,
+            on_failure=self._on_failure,
         )
         self.journal.open()
         stack.callback(self.journal.close)

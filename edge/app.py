@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from importlib.metadata import version
@@ -31,12 +32,14 @@ class EdgeApp:
         *,
         broker: BrokerSettings | None = None,
         journal_bytes: int = JOURNAL_BYTES,
+        on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._config = config.load(file)
         self._broker = broker or settings.broker
         self._journal_bytes = journal_bytes
+        self._on_failure = on_failure
         self._stack = AsyncExitStack()
 
     @property
@@ -77,6 +80,7 @@ class EdgeApp:
             self._config.edge,
             self._journal_bytes,
             self._clock,
+            self._on_failure,
         )
         self._stack.push_async_callback(asyncio.to_thread, self._journal.close)
         self._uplink = Uplink(

@@ -23,14 +23,26 @@ _SEAL_BYTES = 256 * 1024
 WINDOW = 32
 
 
-def open_journal(path: Path, edge: str, budget: int, clock: Clock) -> Journal:
+def open_journal(
+    path: Path,
+    edge: str,
+    budget: int,
+    clock: Clock,
+    on_failure: Callable[[BaseException], None] | None = None,
+) -> Journal:
     """Open an edge's journal, which evicts heads over its budget and declares them."""
 
     def note(tombstones: list[Tombstone]) -> Append:
         return dropped(edge, tombstones, clock.now_ms())
 
     journal = Journal(
-        path, owner=edge, budget=budget, on_full=OnFull.EVICT, note=note, window=WINDOW
+        path,
+        owner=edge,
+        budget=budget,
+        on_full=OnFull.EVICT,
+        note=note,
+        window=WINDOW,
+        on_failure=on_failure,
     )
     journal.open()
     return journal

@@ -16,7 +16,7 @@ import typer
 from core.contracts.errors import EstateError
 from core.runtime import logs, settings
 from core.runtime.clock import ScaledClock
-from core.runtime.lifecycle import App, run, watch_parent
+from core.runtime.lifecycle import App, end_process, run, watch_parent
 from core.runtime.settings import Settings
 
 app = typer.Typer(
@@ -178,7 +178,8 @@ def collector(
 
     loaded, clock = _prepare(settings_file, "collector")
     activation = read_activation(loaded, topology)
-    _serve(CollectorApp(loaded, clock, activation=activation), "The collector runs.")
+    part = CollectorApp(loaded, clock, activation=activation, on_failure=end_process)
+    _serve(part, "The collector runs.")
 
 
 @app.command()
@@ -211,7 +212,7 @@ def edge(
     from edge.app import EdgeApp
 
     loaded, clock = _prepare(settings_file, f"edge-{file.stem}")
-    part = EdgeApp(loaded, clock, file)
+    part = EdgeApp(loaded, clock, file, on_failure=end_process)
     _serve(part, f"The edge {part.edge} runs.")
 
 

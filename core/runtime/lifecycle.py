@@ -70,6 +70,12 @@ async def _run(app: App, ready: Callable[[], None] | None) -> None:
             os._exit(1)
 
 
+def end_process(why: BaseException) -> None:
+    """End this process in order; the supervisor starts it anew. For what cannot be mended here."""
+    log.error("this process ends, to be started anew", why=repr(why))
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def watch_parent(gone: Callable[[], None]) -> None:
     """Call ``gone`` when the supervisor that started this process has ended."""
     if os.environ.get(SUPERVISED) != "1":
