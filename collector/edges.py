@@ -9,6 +9,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import structlog
 
 from collector.streams import StreamKey
@@ -86,7 +87,7 @@ class EdgeRegister:
         a new one.
         """
         known = self._edges.setdefault((site, status.edge), _Edge())
-        mark = hashlib.blake2b(message.payload, digest_size=16).digest()
+        mark = _mark(status)
         if mark == known.status:
             return status.online
         if not status.online:
@@ -140,6 +141,12 @@ class EdgeRegister:
         now = self._clock.now_ms()
         event = make_event(kind, device=edge, at=now, seen=now, data=data)
         return Append(control_lane(site, edge), encode(event), now)
+
+
+def _mark(status: EdgeStatus) -> bytes:
+    """Return a digest of all but the clock, which goes on while a birth is repeated."""
+    still = encode(msgspec.structs.replace(status, clock=0))
+    return hashlib.blake2b(still, digest_size=16).digest()
 
 
 def _birth(status: EdgeStatus, accepted: dict[Lane, int]) -> dict[str, Any]:

@@ -91,7 +91,7 @@ class Uplink:
         self._mail_lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._link = Link(
-            broker, LinkOptions(client_id=f"edge/{site}/{edge}", will=self._will, keepalive_s=10)
+            broker, LinkOptions(client_id=f"edge:{site}:{edge}", will=self._will, keepalive_s=10)
         )
         self._link.subscribe(topics.receipt(site, edge), self._on_receipt)
         self._link.subscribe(topics.COLLECTOR_STATUS, self._on_collector)
@@ -107,7 +107,7 @@ class Uplink:
     def _begin(self) -> None:
         self._windows: dict[Lane, LaneWindow] = {lane: LaneWindow(WINDOW) for lane in Lane}
         self._fresh: Future[None] | None = None
-        self._birth = b""
+        self._birth: EdgeStatus | None = None
         self._born: float | None = None
         self._answered = False
 
@@ -240,12 +240,13 @@ class Uplink:
             return
         if self._born is not None and now - self._born < _BIRTH_AGAIN_S:
             return
-        if self._fresh is None:
+        if self._fresh is None or self._birth is None:
             # One birth, however often it is repeated: what was sealed before it is backlog.
-            self._birth = encode(self._status(online=True))
+            self._birth = self._status(online=True)
             self._fresh = self._fresh_state()
             self._fresh.add_done_callback(lambda _: self._wake.set())
-        self._link.publish(topics.status(self._site, self._edge), self._birth, retain=True)
+        birth = msgspec.structs.replace(self._birth, clock=self._clock.now_ms())
+        self._link.publish(topics.status(self._site, self._edge), encode(birth), retain=True)
         self._born = now
 
     def _status(self, *, online: bool, clean: bool = False) -> EdgeStatus:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from collector.edges import EdgeRegister
 from collector.feed import Chunk, DecodedEntries, Feed
@@ -109,6 +110,14 @@ def test_a_birth_is_answered_only_when_its_note_is_durable(journal: Journal) -> 
     journal.retain(1 << 50).result()
     assert register.take("s", status, arrived(status), {}, [])
     assert register.take("s", status, arrived(status), {}, []), "repeated, answered, not noted"
+    assert journal.last_seqs()["control/s/e"] == 1
+
+
+def test_a_birth_that_is_repeated_later_is_no_skewed_clock(journal: Journal) -> None:
+    register = EdgeRegister(journal, CLOCK)
+    for clock in (CLOCK.now_ms() - 3_000, CLOCK.now_ms()):
+        status = structs.replace(birth(), clock=clock)
+        assert register.take("s", status, arrived(status), {}, [])
     assert journal.last_seqs()["control/s/e"] == 1
 
 
