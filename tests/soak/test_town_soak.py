@@ -1,6 +1,6 @@
 """A town under random kills for as long as one likes; ``make soak``.
 
-``ESTATE_SOAK_MINUTES`` (default 10) sets the length, ``ESTATE_SOAK_SEED`` the kills.
+``SOAK_MINUTES`` (default 10) sets the length, ``SOAK_SEED`` the kills.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def memory_mib(pid: int) -> float:
 
 
 def test_random_kills_lose_and_double_nothing_and_memory_stays(tmp_path: Path) -> None:
-    minutes = float(os.environ.get("ESTATE_SOAK_MINUTES", "10"))
-    seed = int(os.environ.get("ESTATE_SOAK_SEED", "1"))
+    minutes = float(os.environ.get("SOAK_MINUTES", "10"))
+    seed = int(os.environ.get("SOAK_SEED", "1"))
     chance = random.Random(seed)
-    print(f"again with: ESTATE_SOAK_SEED={seed} ESTATE_SOAK_MINUTES={minutes} make soak")
+    print(f"again with: SOAK_SEED={seed} SOAK_MINUTES={minutes} make soak")
     parts = ["broker", "collector", "api", "worker", *(f"edge {edge}" for edge in EDGES)]
     with town(tmp_path, "--speed", "10") as started:
         until(started.online, "every edge is online", 90)
