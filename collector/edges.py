@@ -49,13 +49,13 @@ class EdgeRegister:
         """Read from the journal which edges were online."""
         reader = self._journal.reader()
         try:
-            for name, info in self._journal.lanes().items():
+            for name, last in self._journal.last_seqs().items():
                 family, _, rest = name.partition("/")
                 if family != "control":
                     continue
                 site, edge = rest.split("/", 1)
                 known = self._edges.setdefault((site, edge), _Edge())
-                for entry in reader.read_lane(name, max(info.last - 50, 0), limit=50):
+                for entry in reader.read_lane(name, max(last - 50, 0), limit=50):
                     event = decode_event(entry.body)
                     if event.kind in ("edge.online", "edge.offline"):
                         known.online = event.kind == "edge.online"

@@ -139,11 +139,6 @@ class Uplink:
         fresh = self._fresh
         return self._answered and fresh is not None and fresh.done() and not fresh.exception()
 
-    @property
-    def resent_batches(self) -> int:
-        """Return how many batches were sent more than once."""
-        return sum(window.resent for window in self._windows.values())
-
     # -- callbacks of the link: they only post --------------------------------------------
 
     def _on_receipt(self, message: Message) -> None:
@@ -273,10 +268,14 @@ class Uplink:
             self._start_new_epoch(receipt)
             return
         now = time.monotonic()
-        for name, seq in receipt.lanes.items():
-            if seq > self._windows[Lane(name)].acknowledged:
-                self._journal.acknowledge(name, seq).result()
-                self._windows[Lane(name)].on_receipt(seq, now)
+        news = {
+            Lane(name): (seq, self._journal.acknowledge(name, seq))
+            for name, seq in receipt.lanes.items()
+            if seq > self._windows[Lane(name)].acknowledged
+        }
+        for lane, (seq, durable) in news.items():
+            durable.result()
+            self._windows[lane].on_receipt(seq, now)
         if self._born is not None:
             self._answered = True
 

@@ -25,8 +25,6 @@ class LaneWindow:
     sent: int = 0
     deadline: float | None = None
     patience: float = PATIENCE_S
-    resent: int = 0
-    """Batches that were sent again."""
 
     @property
     def room(self) -> int:
@@ -51,7 +49,6 @@ class LaneWindow:
 
     def go_back(self) -> None:
         """Send again from receipt + 1."""
-        self.resent += self.sent - self.acknowledged
         self.sent = self.acknowledged
         self.deadline = None
 

@@ -30,8 +30,6 @@ from core.runtime.settings import BrokerSettings
 
 log = structlog.get_logger(__name__)
 
-#: MQTT 5 reason "no matching subscribers": taken by the broker, but read by nobody.
-NOBODY_LISTENS = 0x10
 _RECEIVE_MAXIMUM = 2_000
 _MAXIMUM_PACKET = 1 << 20
 #: A connection that stood for so long (s) is followed by a first attempt at once.
@@ -43,7 +41,7 @@ class LinkDownError(RetryableError):
 
 
 class NotDeliveredError(RetryableError):
-    """The broker refused a message, or nobody was subscribed to it."""
+    """The broker refused a message."""
 
 
 @dataclass(frozen=True, slots=True)

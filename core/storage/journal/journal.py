@@ -163,12 +163,6 @@ class Journal:
             ).close()
         )
 
-    def forget(self, cursor: str) -> Future[None]:
-        """Remove a named reader, so that it no longer holds entries back."""
-        return self._submit(
-            lambda: self._connection.execute("DELETE FROM cursor WHERE name = ?", (cursor,)).close()
-        )
-
     def retain(self, since: int, *, batch: int = 5_000) -> Future[int]:
         """Delete entries journalled before ``since`` (ms) that every cursor has passed.
 

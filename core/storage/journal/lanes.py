@@ -52,7 +52,7 @@ class Lanes:
         (size,) = self._connection.execute("SELECT coalesce(sum(size), 0) FROM entry").fetchone()
         (pos,) = self._connection.execute("SELECT value FROM meta WHERE name = 'pos'").fetchone()
         self.size = int(size)
-        self.position = int(pos)
+        self.position = self._kept_position = int(pos)
 
     def flush(self) -> None:
         """Write the counters that the transaction changed."""
@@ -65,7 +65,12 @@ class Lanes:
                     (lane.last, lane.acknowledged, lane.sent, lane.id),
                 )
                 lane.dirty = False
-        self._connection.execute("UPDATE meta SET value = ? WHERE name = 'pos'", (self.position,))
+        # Only what changed: a transaction that writes nothing costs no fsync.
+        if self.position != self._kept_position:
+            self._connection.execute(
+                "UPDATE meta SET value = ? WHERE name = 'pos'", (self.position,)
+            )
+            self._kept_position = self.position
 
     def insert_all(self, appends: Sequence[Append]) -> list[Placed]:
         """Insert entries, all or none; raise :class:`JournalError` on a seq that was used."""

@@ -73,11 +73,6 @@ class JournalReader:
         (pos,) = self._connection.execute("SELECT value FROM meta WHERE name = 'pos'").fetchone()
         return int(pos)
 
-    def first_position(self) -> int | None:
-        """Return the position of the oldest entry still held, or None when there is none."""
-        (pos,) = self._connection.execute("SELECT min(pos) FROM entry").fetchone()
-        return None if pos is None else int(pos)
-
 
 def _bounded(rows: Any, max_bytes: int) -> list[Entry]:
     entries: list[Entry] = []
