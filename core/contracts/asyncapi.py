@@ -82,10 +82,15 @@ def _channels() -> Json:
         ),
         "command": _channel(
             topics.command("{site}", "{edge}"),
-            "Reserved, nothing is sent yet. A command will carry `expires_at` and an MQTT message"
-            " expiry, so that an unlock cannot run a week later.",
+            "Never retained. A command carries `expires_at` and its message an MQTT expiry, so that"
+            " an unlock cannot run a week later. An edge does it once, whatever is repeated.",
+            "command",
         ),
-        "reply": _channel(topics.reply("{site}", "{edge}"), "Reserved: an edge's answers."),
+        "reply": _channel(
+            topics.reply("{site}", "{edge}"),
+            "An edge's answer to a command; the lasting audit is its event `edge.command`.",
+            "reply",
+        ),
     }
 
 
@@ -126,6 +131,12 @@ def _operations() -> Json:
         "sendCollectorStatus": _operation(
             "send", "collectorStatus", "Say that a collector listens; also its last will.",
             "collectorStatus", retain=True,
+        ),
+        "sendCommand": _operation(
+            "send", "command", "Ask an edge to do something, before a time.", "command"
+        ),
+        "receiveReply": _operation(
+            "receive", "reply", "Learn what an edge did, or why it did not.", "reply"
         ),
         "sendAlert": _operation(
             "send", "alert", "Say every change of an alert.", "alert", retain=True
@@ -171,6 +182,8 @@ def _messages() -> Json:
         "collectorStatus": _message(
             "CollectorStatus", "A collector's status.", ("online", examples.COLLECTOR_STATUS)
         ),
+        "command": _message("Command", "One command.", ("siren", examples.COMMAND)),
+        "reply": _message("Reply", "What came of a command.", ("done", examples.REPLY)),
         "plainEvent": _message(
             "PlainEvent", "One event.", ("by-hand", examples.PLAIN_EVENT), *every_kind
         ),

@@ -73,6 +73,8 @@ def _specs() -> tuple[KindSpec, ...]:
         KindSpec("camera.zone_occupied", v.CameraZoneOccupied, event, standing=True),
         KindSpec("camera.left_object", v.CameraLeftObject, event, standing=True),
         KindSpec("camera.count", v.CameraCount, reading),
+        KindSpec("camera.object", v.CameraObject, event, standing=True),
+        KindSpec("camera.unarmed", v.CameraUnarmed, event, standing=True),
         KindSpec("camera.tamper", v.CameraTamper, event, standing=True),
         KindSpec("camera.video_loss", v.CameraVideoLoss, event, standing=True),
         KindSpec("camera.frozen", v.CameraFrozen, event, standing=True),
@@ -80,6 +82,8 @@ def _specs() -> tuple[KindSpec, ...]:
         KindSpec("fire.fault", v.FireSignal, event, standing=True),
         KindSpec("sensor.reading", v.SensorReading, reading),
         KindSpec("device.health", v.DeviceHealth, state, standing=True),
+        KindSpec("device.tamper", v.DeviceTamper, event, standing=True),
+        KindSpec("device.fault", v.DeviceFault, event, standing=True),
         KindSpec("device.snapshot", v.DeviceSnapshot, event),
         KindSpec("edge.online", v.EdgeOnline, event),
         KindSpec("edge.offline", v.EdgeOffline, event),
@@ -87,6 +91,10 @@ def _specs() -> tuple[KindSpec, ...]:
         KindSpec("edge.hole", v.EdgeHole, event),
         KindSpec("edge.epoch_abandoned", v.EdgeEpochAbandoned, event),
         KindSpec("edge.identity_clash", v.EdgeIdentityClash, event),
+        KindSpec("edge.gateway", v.EdgeGateway, event, standing=True),
+        KindSpec("edge.command", v.EdgeCommand, event),
+        KindSpec("edge.rule", v.EdgeRule, event),
+        KindSpec("edge.configuration", v.EdgeConfiguration, event),
         KindSpec("edge.clock", v.EdgeClock, event),
     )
 

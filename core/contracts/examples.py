@@ -66,6 +66,10 @@ _DATA: dict[str, tuple[str, dict[str, Any]]] = {
     "camera.zone_occupied": ("cam-gate", {**_CAMERA, "dwell_s": 130.0}),
     "camera.left_object": ("cam-gate", {**_CAMERA, "zone": "lobby"}),
     "camera.count": ("cam-gate", {"count": 14, "zone": "lobby", "target": "person"}),
+    "camera.object": ("cam-lift-1", {**_CAMERA, "zone": "car", "target": "e_bike", "count": 1}),
+    "camera.unarmed": (
+        "cam-gate", {"active": True, "reason": "not_armed", "events": "fielddetection"},
+    ),
     "camera.tamper": ("cam-gate", {"active": True, "cause": "covered", "snapshot": "snap-7f3b"}),
     "camera.video_loss": ("cam-gate", {"active": True}),
     "camera.frozen": ("cam-gate", {"active": True}),
@@ -74,7 +78,14 @@ _DATA: dict[str, tuple[str, dict[str, Any]]] = {
     "sensor.reading": ("tank-1", {"quantity": "water_level", "value": 1.84, "unit": "m"}),
     "device.health": (
         "b1-0701-meter",
-        {"online": False, "cause": "gateway", "error": "no answer in 2 s", "error_rate": 1.0},
+        {
+            "online": False, "cause": "gateway", "root": "192.168.10.20:8001",
+            "error": "no answer in 2 s", "error_rate": 1.0,
+        },
+    ),
+    "device.tamper": ("b1-lobby", {"active": True, "part": "reader", "reader": "in"}),
+    "device.fault": (
+        "cam-gate", {"fault": "storage_error", "active": True, "raw_code": "diskerror"},
     ),
     "device.snapshot": (
         "b1-lift-1",
@@ -97,6 +108,31 @@ _DATA: dict[str, tuple[str, dict[str, Any]]] = {
     "edge.hole": ("jinxiu-b1", {"epoch": _EPOCH, "lane": "media", "first_seq": 41, "last_seq": 52}),
     "edge.epoch_abandoned": ("jinxiu-b1", {"epoch": _EPOCH, "successor": "7b1c0e9a-2d7e-4f0b"}),
     "edge.identity_clash": ("jinxiu-b1", {"epoch": _EPOCH, "lane": "event", "seq": 882}),
+    "edge.gateway": (
+        "jinxiu-b1",
+        {
+            "gateway": "192.168.10.20:8001", "online": False, "devices": 20, "cause": "gateway",
+            "error": "connection refused",
+        },
+    ),
+    "edge.command": (
+        "jinxiu-b1",
+        {
+            "command": "0f6f3f0a", "action": "unlock", "target": "b1-lobby", "outcome": "refused",
+            "by": "duty-1", "reason": "unlocking is not allowed by the site's configuration",
+        },
+    ),
+    "edge.rule": (
+        "jinxiu-b1",
+        {
+            "rule": "siren-on-duress", "key": "b1-lobby", "active": True, "colour": "red",
+            "target": "b1-lobby", "outputs": ["siren-1"],
+        },
+    ),
+    "edge.configuration": (
+        "jinxiu-b1",
+        {"outcome": "applied", "digest": "9f2c41d00b6f6c1e", "drivers": 9, "devices": 61},
+    ),
     "edge.clock": ("jinxiu-b1", {"skew_s": 7.2}),
 }  # fmt: skip
 
@@ -138,6 +174,22 @@ COLLECTOR_STATUS: dict[str, Any] = {
     "online": True,
     "instance": "1c0a9b6de0d24c5b9a5c1f5f0f2c7a11",
     "clock": 1_795_248_000_000,
+}
+COMMAND: dict[str, Any] = {
+    "id": "0f6f3f0a-3c52-4d55-9f31-9a1d6b0c2e77",
+    "action": "relay_output",
+    "device": "siren-1",
+    "params": {"on": True, "for_s": 30},
+    "issued_at": 1_795_248_000_000,
+    "expires_at": 1_795_248_015_000,
+    "by": "duty-1",
+    "reason": "evacuation of building 1",
+}
+REPLY: dict[str, Any] = {
+    "id": "0f6f3f0a-3c52-4d55-9f31-9a1d6b0c2e77",
+    "edge": "jinxiu-b1",
+    "outcome": "done",
+    "at": 1_795_248_000_180,
 }
 MEDIA_HEADER: dict[str, Any] = {
     "edge": "jinxiu-b1",

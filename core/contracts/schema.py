@@ -16,6 +16,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from core.contracts import batch as b
+from core.contracts import commands as c
 from core.contracts.asyncapi import document, to_yaml
 from core.contracts.events import COLLECTOR_KINDS, EVENT_MODELS, ID_PATTERN, KINDS, Lane
 from core.contracts.topology import Topology
@@ -59,7 +60,7 @@ def _model_schemas() -> dict[str, Schema]:
 
 
 def _struct_schemas() -> dict[str, Schema]:
-    structs = [b.Receipt, b.EdgeStatus, b.CollectorStatus, b.MediaHeader]
+    structs = [b.Receipt, b.EdgeStatus, b.CollectorStatus, b.MediaHeader, c.Command, c.Reply]
     _, found = msgspec.json.schema_components(structs, ref_template=_POINTER + "{name}")
     # User properties are texts, so each value of a media header is one.
     header = found["MediaHeader"]["properties"]

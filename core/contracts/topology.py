@@ -73,6 +73,8 @@ class DeviceFamily(StrEnum):
     CAMERA = "camera"
     FIRE_PANEL = "fire_panel"
     SENSOR = "sensor"
+    OUTPUT = "output"
+    """A siren, a light, a relay: something that can be switched."""
     EDGE = "edge"
 
 

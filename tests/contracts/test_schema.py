@@ -183,7 +183,9 @@ def test_operations_are_about_their_channels_messages() -> None:
     retained = {
         name for name, o in DOCUMENT["operations"].items() if o["bindings"]["mqtt"]["retain"]
     }
-    assert retained == set(DOCUMENT["operations"]) - {"receiveBatch", "receivePlainEvent"}
+    assert retained == set(DOCUMENT["operations"]) - {
+        "receiveBatch", "receivePlainEvent", "receiveReply", "sendCommand",
+    }  # fmt: skip
 
 
 def test_examples_in_the_document_fit_their_schemas() -> None:

@@ -1248,7 +1248,7 @@ export interface components {
          * @description What kind of thing a device is.
          * @enum {string}
          */
-        DeviceFamily: "meter" | "elevator" | "door" | "barrier" | "camera" | "fire_panel" | "sensor" | "edge";
+        DeviceFamily: "meter" | "elevator" | "door" | "barrier" | "camera" | "fire_panel" | "sensor" | "output" | "edge";
         /**
          * DevicePage
          * @description One page of devices, in the order of their ids.
