@@ -13,6 +13,7 @@ from core.runtime.clock import Clock
 from core.runtime.settings import BrokerSettings, Settings
 from core.storage.journal import Journal
 from edge import config
+from edge.derive import builder as derive
 from edge.outbox import Outbox, open_journal
 from edge.runner import Runner
 from edge.uplink import Uplink
@@ -94,7 +95,13 @@ class EdgeApp:
         )
         self._outbox = Outbox(self._journal, self._clock, self._uplink.wake)
         drivers = config.build(self._config, self._clock, folder)
-        self._runner = Runner(drivers, self._outbox, self._clock)
+        self._runner = Runner(
+            drivers,
+            self._outbox,
+            self._clock,
+            derivations=derive.build(self._config),
+            memory=folder / "derived.json",
+        )
         self._uplink.start()
         self._stack.push_async_callback(asyncio.to_thread, self._uplink.stop)
         await self._runner.start()

@@ -17,21 +17,34 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from core.contracts.commands import Action
 from core.contracts.errors import DeviceError, JournalError, SettingsError
 from core.runtime.clock import Clock
+from edge.shared import Shared
 
 #: Where a fault lies, as in ``device.health``.
 Cause = Literal["device", "gateway", "bus", "network", "credentials", "protocol"]
+
+#: The parameters of a command, and what its reply tells.
+Params = Mapping[str, str | int | float | bool]
 
 _JOURNAL_PAUSE_S = 1.0
 
 
 class LinkError(DeviceError):
-    """A device cannot be reached or understood; ``cause`` says where the fault lies."""
+    """A device cannot be reached or understood; ``cause`` says where the fault lies.
+
+    With the causes ``gateway``, ``bus`` and ``network`` the fault is that of the connection,
+    and of everything else on it (:attr:`Driver.gateway`).
+    """
 
     def __init__(self, message: str, cause: Cause) -> None:
         self.cause: Cause = cause
         super().__init__(message)
+
+
+class CommandRefusedError(DeviceError):
+    """A command cannot or may not be done; the message says why."""
 
 
 class Sink(Protocol):
@@ -110,6 +123,8 @@ class DriverContext:
     """The edge's own data folder (keys)."""
     base: Path
     """The folder of the configuration file; relative paths start here."""
+    shared: Shared = field(default_factory=Shared)
+    """What several drivers of this edge use together, by key: connections, models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +147,28 @@ class Driver:
         self.name = name
         """The driver's name and address, for logs; never holds a secret."""
         self.devices = devices
+
+    @property
+    def gateway(self) -> str | None:
+        """Return the name of the gateway or bus that the devices hang on, None without one.
+
+        Drivers that share a connection give the same name (usually ``host:port`` or the serial
+        port), so that one dead gateway is told once and not once a device.
+        """
+        return None
+
+    @property
+    def actions(self) -> Mapping[str, frozenset[Action]]:
+        """Return what can be asked of each device beside being read."""
+        return {}
+
+    async def act(self, device: str, action: Action, params: Params) -> Params:  # noqa: ARG002
+        """Do what a command asks and return what is to be told of it.
+
+        Only for what :attr:`actions` names. Raises :class:`CommandRefusedError` for bad
+        parameters, :class:`DeviceError` or OSError when the device does not do it.
+        """
+        raise CommandRefusedError(f"{device} cannot do {action}")
 
     @property
     def reports(self) -> Mapping[str, ReportRule]:

@@ -1,14 +1,14 @@
 """The drivers that an edge knows: name in the configuration -> settings model and factory.
 
-The drivers' code (OpenCV, pymodbus, httpx) is imported when a configuration asks for it.
+A driver's code (OpenCV, pymodbus, httpx …) is imported when a configuration asks for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 from edge.driver import Driver, DriverContext
 from edge.drivers.camera.settings import CameraSettings
@@ -20,41 +20,24 @@ from edge.drivers.settings import DriverSettings
 
 @dataclass(frozen=True, slots=True)
 class DriverSpec:
-    """One driver: the model of its settings, and what builds it (it opens nothing)."""
+    """One driver: the model of its settings, and the module whose ``create`` builds it."""
 
     settings: type[DriverSettings]
-    create: Callable[[Any, DriverContext], Driver]
+    module: str
 
-
-def _dlt645(settings: Dlt645Settings, context: DriverContext) -> Driver:
-    from edge.drivers.dlt645.driver import Dlt645Driver
-
-    return Dlt645Driver(settings, context)
-
-
-def _elevator_modbus(settings: ElevatorModbusSettings, context: DriverContext) -> Driver:
-    from edge.drivers.elevator_modbus.driver import create
-
-    return create(settings, context)
-
-
-def _isapi_door(settings: IsapiDoorSettings, context: DriverContext) -> Driver:
-    from edge.drivers.isapi_door.driver import IsapiDoorDriver
-
-    return IsapiDoorDriver(settings, context)
-
-
-def _camera(settings: CameraSettings, context: DriverContext) -> Driver:
-    from edge.drivers.camera.driver import CameraDriver
-
-    return CameraDriver(settings, context)
+    def create(self, settings: DriverSettings, context: DriverContext) -> Driver:
+        """Build the driver; it opens nothing. Raises :class:`SettingsError`."""
+        driver: Driver = importlib.import_module(self.module).create(settings, context)
+        return driver
 
 
 DRIVERS: Mapping[str, DriverSpec] = MappingProxyType(
     {
-        "dlt645": DriverSpec(Dlt645Settings, _dlt645),
-        "elevator_modbus": DriverSpec(ElevatorModbusSettings, _elevator_modbus),
-        "isapi_door": DriverSpec(IsapiDoorSettings, _isapi_door),
-        "camera": DriverSpec(CameraSettings, _camera),
+        "dlt645": DriverSpec(Dlt645Settings, "edge.drivers.dlt645.driver"),
+        "elevator_modbus": DriverSpec(
+            ElevatorModbusSettings, "edge.drivers.elevator_modbus.driver"
+        ),
+        "isapi_door": DriverSpec(IsapiDoorSettings, "edge.drivers.isapi_door.driver"),
+        "camera": DriverSpec(CameraSettings, "edge.drivers.camera.driver"),
     }
 )

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -20,6 +21,8 @@ from core.contracts.errors import ContractError, DeviceError, DeviceRefusedError
 from core.runtime.clock import Clock
 from edge.backoff import Backoff
 from edge.condition import Conditions
+from edge.derive.derivation import Derivation
+from edge.derive.pipeline import Pipeline
 from edge.driver import (
     Cause,
     DeviceCondition,
@@ -39,6 +42,8 @@ FIRST_POLL_S = 5.0
 #: However fast the run's clock is, two polls of a device are so far apart (real seconds).
 LEAST_PAUSE_S = 0.1
 _STOP_S = 3.0
+#: How often derivations are woken (run time) and what they remember is saved (real time).
+_WAKE_S, _SAVE_S = 1.0, 60.0
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -55,18 +60,26 @@ class Runner:
         random: Random | None = None,
         sleep: Sleep = asyncio.sleep,
         monotonic: Callable[[], float] = time.monotonic,
+        derivations: Sequence[Derivation] = (),
+        memory: Path | None = None,
     ) -> None:
-        """Take what is needed; ``sleep`` and ``monotonic`` are real time, for back-offs."""
+        """Take what is needed; ``sleep`` and ``monotonic`` are real time, for back-offs.
+
+        ``memory`` is the file in which the derivations are remembered over a restart.
+        """
         self._clock = clock
         self._random = random or Random()  # noqa: S311 (jitter, not a secret)
         self._sleep = sleep
         self._monotonic = monotonic
         self._reporter = Reporter(sink, clock.now_ms)
-        self._desks = [_Desk(driver, self._reporter, clock) for driver in drivers]
+        self._derives = bool(derivations)
+        self._pipeline = Pipeline(self._reporter, derivations, clock.now_ms, memory)
+        self._desks = [_Desk(driver, self._reporter, self._pipeline, clock) for driver in drivers]
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Start every driver; raises :class:`SettingsError` when one cannot get ready."""
+        self._pipeline.restore()
         try:
             for desk in self._desks:
                 await desk.driver.start(desk)
@@ -77,6 +90,8 @@ class Runner:
             asyncio.create_task(self._supervise(desk), name=desk.driver.name)
             for desk in self._desks
         ]
+        if self._derives:
+            self._tasks.append(asyncio.create_task(self._derive(), name="derivations"))
 
     async def stop(self) -> None:
         """Stop every driver; returns within a few seconds whatever the devices do."""
@@ -85,6 +100,12 @@ class Runner:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
         await asyncio.gather(*(self._stop_one(desk.driver) for desk in self._desks))
+        self._save_memory()
+
+    @property
+    def drivers(self) -> list[Driver]:
+        """Return the drivers, in the order of the configuration."""
+        return [desk.driver for desk in self._desks]
 
     def health(self) -> dict[str, DeviceCondition]:
         """Return what is known about each device."""
@@ -97,6 +118,7 @@ class Runner:
     def counters(self) -> dict[str, dict[str, int]]:
         """Return each driver's counters by the driver's name, and the reporter's."""
         found = {d.driver.name: {**d.counts, **d.driver.health()} for d in self._desks}
+        found["derive"] = dict(self._pipeline.counts)
         found["report"] = {"passed": self._reporter.passed, "held_back": self._reporter.held_back}
         return found
 
@@ -110,6 +132,26 @@ class Runner:
                 await driver.stop()
         except Exception as error:  # noqa: BLE001 (one driver must not keep the others running)
             _log.warning("driver_stop_failed", driver=driver.name, error=str(error))
+
+    async def _derive(self) -> None:
+        """Wake the derivations each second of run time, and save what they remember."""
+        saved = self._monotonic()
+        while True:
+            await self._clock.sleep(_WAKE_S)
+            await self._sleep(LEAST_PAUSE_S)
+            try:
+                await self._pipeline.wake()
+            except JournalError as error:
+                _log.debug("derivations_wait", error=str(error))
+            if self._monotonic() - saved >= _SAVE_S:
+                saved = self._monotonic()
+                self._save_memory()
+
+    def _save_memory(self) -> None:
+        try:
+            self._pipeline.save()
+        except OSError as error:
+            _log.warning("derivations_not_saved", error=str(error))
 
     async def _supervise(self, desk: _Desk) -> None:
         driver = desk.driver
@@ -188,7 +230,9 @@ async def _run(driver: StreamingDriver) -> None:
 class _Desk:
     """What one driver talks to: filter, health, counters and log of its devices."""
 
-    def __init__(self, driver: Driver, reporter: Reporter, clock: Clock) -> None:
+    def __init__(
+        self, driver: Driver, reporter: Reporter, pipeline: Pipeline, clock: Clock
+    ) -> None:
         self.driver = driver
         self.counts: Counter[str] = Counter()
         self.touched: set[str] = set()
@@ -197,6 +241,7 @@ class _Desk:
         self.conditions = Conditions(driver.devices, driver.patience)
         self._clock = clock
         self._reporter = reporter
+        self._pipeline = pipeline
         reporter.set_rules(driver.devices, {"device.health": health_rule(), **driver.reports})
 
     async def emit(
@@ -208,7 +253,7 @@ class _Desk:
         id: str | None = None,
     ) -> None:
         try:
-            await self._reporter.emit(kind, device, data, at, id)
+            await self._pipeline.emit(kind, device, data, at, id)
         except ContractError as refused:
             # A value that no device of its kind can have: seen, counted, and never fatal.
             self.count("refused")
@@ -217,7 +262,7 @@ class _Desk:
             self.count("emitted")
 
     async def snapshot(self, device: str, at: int, media_id: str, jpeg: bytes) -> None:
-        await self._reporter.snapshot(device, at, media_id, jpeg)
+        await self._pipeline.snapshot(device, at, media_id, jpeg)
         self.count("snapshots")
 
     async def reached(self, device: str, latency_ms: float | None = None) -> None:

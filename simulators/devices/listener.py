@@ -6,8 +6,11 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 import structlog
+
+from simulators.devices.faults import FaultyWriter, LineFaults
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 _BACKLOG = 100
@@ -48,6 +51,8 @@ class Listener:
         self._tasks: set[asyncio.Task[None]] = set()
         self.connections = 0
         """Connections accepted so far."""
+        self.faults = LineFaults()
+        """What goes wrong on its connections, to be set while it runs."""
 
     @property
     def port(self) -> int:
@@ -108,7 +113,9 @@ class Listener:
         self.connections += 1
         self._tasks.add(task)
         try:
-            await self._handler(reader, writer)
+            await self._handler(
+                reader, cast("asyncio.StreamWriter", FaultyWriter(writer, self.faults))
+            )
         except (ConnectionError, TimeoutError, asyncio.IncompleteReadError) as error:
             _log.debug("connection ended", port=self._port, reason=type(error).__name__)
         except asyncio.CancelledError:

@@ -56,6 +56,11 @@ class _Ended:
     error: Exception | None
 
 
+def create(settings: CameraSettings, context: DriverContext) -> CameraDriver:
+    """Build the driver."""
+    return CameraDriver(settings, context)
+
+
 class CameraDriver(StreamingDriver):
     """Watches one camera."""
 

@@ -37,6 +37,11 @@ class _Meter:
     not_before: float = 0.0
 
 
+def create(settings: Dlt645Settings, context: DriverContext) -> Dlt645Driver:
+    """Build the driver."""
+    return Dlt645Driver(settings, context)
+
+
 class Dlt645Driver(PollingDriver):
     """Reads energy, voltages, currents, power, power factor, frequency and the relay."""
 

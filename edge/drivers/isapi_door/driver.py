@@ -33,6 +33,11 @@ _PATIENCE_WITH_PARTS = 3
 _REFUSED_PAUSE_S, _REFUSED_LIMIT_S = 60.0, 1800.0
 
 
+def create(settings: IsapiDoorSettings, context: DriverContext) -> IsapiDoorDriver:
+    """Build the driver."""
+    return IsapiDoorDriver(settings, context)
+
+
 class IsapiDoorDriver(StreamingDriver):
     """Listens to one door controller."""
 

@@ -1,0 +1,1 @@
+"""What the edge concludes from its observations, whatever protocol they came by."""

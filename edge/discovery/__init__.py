@@ -1,0 +1,1 @@
+"""Looking for devices: broadcasts and address scans, only within the range that is asked for."""
