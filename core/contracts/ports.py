@@ -110,6 +110,10 @@ class SeriesReader(Protocol):
         """Return how many events are stored in ``[start, end)``."""
         ...
 
+    def counts(self, start: int, end: int) -> dict[str, int]:
+        """Return how many events of each kind are stored in ``[start, end)``."""
+        ...
+
     def close(self) -> None:
         """Release files and connections."""
         ...

@@ -6,7 +6,7 @@ import heapq
 import itertools
 import queue
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,9 +51,9 @@ _EVENTS = """
 SELECT time / 1000000, json(data) FROM event
 WHERE series = ? AND time >= ? AND time < ? ORDER BY time DESC, rowid DESC LIMIT ?
 """
-_COUNT = """
-SELECT count(*) FROM series CROSS JOIN event
-ON event.series = series.id AND event.time >= ? AND event.time < ?
+_COUNTS = """
+SELECT kind, count(*) FROM series CROSS JOIN event
+ON event.series = series.id AND event.time >= ? AND event.time < ? GROUP BY kind
 """
 _NEWEST = "SELECT time, json(data) FROM event WHERE series = ? ORDER BY time DESC LIMIT 1"
 
@@ -108,11 +108,15 @@ class EmbeddedReader:
 
     def count(self, start: int, end: int) -> int:
         """Return how many events are stored in ``[start, end)``."""
-        total = 0
+        return sum(self.counts(start, end).values())
+
+    def counts(self, start: int, end: int) -> dict[str, int]:
+        """Return how many events of each kind are stored in ``[start, end)``."""
+        found: Counter[str] = Counter()
         with self._shelf() as shelf:
             for day, file in shelf.files(start, end):
-                total += file.execute(_COUNT, _span(day, start, end)).fetchone()[0]
-        return total
+                found.update(dict(file.execute(_COUNTS, _span(day, start, end)).fetchall()))
+        return dict(found)
 
     def close(self) -> None:
         """Release all connections; queries under way keep theirs until they end."""

@@ -232,14 +232,18 @@ class InfluxReader:
 
     def count(self, start: int, end: int) -> int:
         """Return how many events are stored in ``[start, end)``."""
+        return sum(self.counts(start, end).values())
+
+    def counts(self, start: int, end: int) -> dict[str, int]:
+        """Return how many events of each kind are stored in ``[start, end)``."""
         kinds = self._kinds()
         if not kinds or end <= start:
-            return 0
+            return {}
         span = f"time >= {start * 1_000_000}ns AND time < {end * 1_000_000}ns"
         found = self._influx.select(
             "; ".join(_select('count("seen")', kind, span) for kind in kinds)
         )
-        return sum(int(row[1]) for series in found for row in series["values"])
+        return {s["name"]: sum(int(row[1]) for row in s["values"]) for s in found}
 
     def close(self) -> None:
         """Release the connection."""

@@ -54,6 +54,9 @@ def test_events_come_back_newest_first_with_their_data(store: Store) -> None:
     assert reader.events("m1", BASE, BASE + 1000) == [mine[3]], "the end is not part of the span"
     assert reader.count(*EVER) == 5
     assert reader.count(BASE + 1000, BASE + DAY) == 2
+    counts = reader.counts(*EVER)
+    assert sum(counts.values()) == 5
+    assert all("." in kind for kind in counts)
     assert type(mine[2].data["serial"]) is type(reader.events("m1", *EVER)[2].data["serial"])
 
 
