@@ -188,11 +188,11 @@ class Engine:
         if subject is None:
             return
         if event.kind == "device.health" and not event.data.online:
-            self.presence.unwell(subject, event.data, entry.at, self.live.outputs)
+            self.judge.unwell(subject, event.data, at)
         else:
             subject.heard_q, subject.heard_at = self.live.now_q, at
             if subject.presence is not Presence.ONLINE:
-                self.presence.heard(subject, entry.at, self.live.outputs)
+                self.judge.well(subject)
         plan = subject.plans.get(event.kind)
         origin = (("", "", "", entry.pos), 0)
         self.judge.event(subject, event, at, origin, subject.edge, plan)

@@ -28,6 +28,7 @@ class Why(StrEnum):
     NOT_HEARD = "not_heard"
     HEARD = "heard"
     NO_INTERVAL = "no_interval"
+    UNREACHABLE = "unreachable"
     EDGE_AWAY = "edge_away"
     EDGE_DRAINING = "edge_draining"
     RULE_UNKNOWN = "rule_unknown"
@@ -43,6 +44,7 @@ _TEXTS = {
     Why.NOT_HEARD: ("尚未收到相关事件", "no event of these kinds since the engine was loaded"),
     Why.HEARD: ("设备在线，未超时", "heard within the allowed silence"),
     Why.NO_INTERVAL: ("设备未设预期周期", "the device has no expected interval"),
+    Why.UNREACHABLE: ("边缘节点已报告无法连接该设备", "its edge says that it cannot be reached"),
     Why.EDGE_AWAY: ("边缘节点离线，计时暂停", "its edge is away: timers stand still"),
     Why.EDGE_DRAINING: ("边缘节点正在补传，计时暂停", "its edge still drains: timers stand still"),
     Why.RULE_UNKNOWN: ("没有此规则（或已停用）", "no such rule, or it is disabled"),
@@ -114,6 +116,8 @@ def _silence(
         return _say(found, Why.NO_INTERVAL)
     if (frozen := _frozen(subject)) is not None:
         return _say(found, frozen)
+    if subject.unwell:
+        return _say(found, Why.UNREACHABLE)
     deadline = engine.silence.deadline(active, subject)
     if deadline is None:
         return _say(found, Why.NOT_HEARD)

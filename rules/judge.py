@@ -22,6 +22,8 @@ from rules.subjects import Subject
 #: An event this far (ms) ahead of the collector's time is taken to be of now.
 FUTURE_MS = 300_000
 _NAMES_KEPT = 10_000
+#: So many states a snapshot holds at most.
+_MOST_STATES = 64
 
 Origin = tuple[tuple[str, str, str, int], int]
 """(edge, epoch, lane, seq) and index; a plain event has no edge and its position as seq."""
@@ -61,6 +63,18 @@ class Judge:
             return None
         return subject
 
+    def well(self, subject: Subject) -> None:
+        """A device that was not online has been heard (``heard_at`` and ``heard_q`` are set)."""
+        was_unwell = subject.unwell
+        self._presence.heard(subject, self._live.noticed, self._live.outputs)
+        if was_unwell:
+            self._silence.watch_all(subject)
+
+    def unwell(self, subject: Subject, data: Any, at: int) -> None:
+        """The edge says at ``at`` that it cannot reach a device."""
+        self._presence.unwell(subject, data, self._live.noticed, self._live.outputs)
+        self._silence.unwell(subject, at)
+
     # -- batches -------------------------------------------------------------------------------
 
     def live_batch(
@@ -87,12 +101,12 @@ class Judge:
                 self._count("future_events")
             kind = event.kind
             if kind == "device.health" and not event.data.online:
-                self._presence.unwell(subject, event.data, entry.at, self._live.outputs)
+                self.unwell(subject, event.data, at)
             else:
                 subject.heard_q = now_q
                 subject.heard_at = at
                 if subject.presence is not Presence.ONLINE:
-                    self._presence.heard(subject, entry.at, self._live.outputs)
+                    self.well(subject)
             plan = subject.plans.get(kind)
             if plan is not None or at >= subject.next_due or kind == "device.snapshot":
                 self.event(subject, event, at, (source, index), edge, plan)
@@ -251,8 +265,7 @@ class Judge:
         for held, since in self._states(subject, event, at):
             plan = subject.plans.get(held.kind)
             if held.kind == "device.health" and not held.data.online:
-                outputs = self._live.outputs
-                self._presence.unwell(subject, held.data, self._live.noticed, outputs)
+                self.unwell(subject, held.data, at)
             if plan is None:
                 continue
             subject.last[held.kind] = held
@@ -290,20 +303,24 @@ class Judge:
         """Return an end of each active state that a rule holds for true and the list lacks.
 
         The list is whole: what an edge no longer lists has ended, at the latest now. So a fault
-        that went while its edge was restarted does not stand for ever.
+        that went while its edge was restarted does not stand for ever. A list that is full may
+        have been cut off and ends nothing.
         """
+        if len(event.data.states) >= _MOST_STATES:
+            return []
         told = {active.key_of(subject, held.data)
                 for held, _ in listed if (plan := subject.plans.get(held.kind)) is not None
                 for _, active in plan.tests}  # fmt: skip
         ended: list[Event] = []
         for kind, plan in subject.plans.items():
-            if not (KINDS[kind].standing and "active" in FIELDS[kind]):
+            end = _end_of(kind)
+            if end is None:
                 continue
             for _, active in plan.tests:
                 ended += [
                     make_event(
                         kind, device=subject.id, at=event.at, seen=event.seen,
-                        data={**cell.data, "active": False},
+                        data={**cell.data, **end},
                     )
                     for key, cell in active.cells.items()
                     if cell.subject == subject.id and cell.kind == kind
@@ -324,6 +341,13 @@ class Judge:
         if cell is not None and cell.due is not None and cell.due <= since and not is_split:
             self._live.step(active, cell, subject, since)
         self._false(active, subject, held.data, since, edge)
+
+
+def _end_of(kind: str) -> dict[str, bool] | None:
+    """Return what says of a standing kind that it is over; None where nothing does."""
+    if kind == "edge.gateway":
+        return {"online": True}
+    return {"active": False} if KINDS[kind].standing and "active" in FIELDS[kind] else None
 
 
 def _is_split(active: ActiveRule, edge: EdgeState) -> bool:

@@ -31,12 +31,16 @@ class Presences:
 
     def heard(self, subject: Subject, at: int, outputs: list[Output]) -> None:
         """A device that was not online has been heard (``heard_at`` and ``heard_q`` are set)."""
+        if subject.unwell:
+            subject.unwell, subject.well_q = False, subject.heard_q
         self._set(subject, Presence.ONLINE, None, at, outputs)
         self.watch(subject)
 
     def unwell(self, subject: Subject, data: Any, at: int, outputs: list[Output]) -> None:
         """The edge says that it cannot reach a device."""
-        cause = Cause.GATEWAY if data.cause in _GATEWAY_CAUSES else Cause.DEVICE
+        behind = data.root is not None or data.cause in _GATEWAY_CAUSES
+        cause = Cause.GATEWAY if behind else Cause.DEVICE
+        subject.unwell = True
         subject.wake_q = NEVER
         self._set(subject, Presence.OFFLINE, cause, at, outputs)
 
@@ -46,7 +50,11 @@ class Presences:
         self._set(subject, Presence.OFFLINE, Cause.EDGE, at, outputs)
 
     def edge_back(self, subject: Subject, at: int, outputs: list[Output]) -> None:
-        """The edge of a device returned: whether the device did, nobody knows yet."""
+        """The edge of a device returned: whether the device did, nobody knows yet.
+
+        If it is still out of reach, the edge's fresh state says so again.
+        """
+        subject.unwell = False
         if subject.cause is Cause.EDGE:
             self._set(subject, Presence.UNKNOWN, None, at, outputs)
 

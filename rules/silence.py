@@ -2,7 +2,8 @@
 
 Silence is counted in listening time from the later of the last word and the moment from which
 the device's edge was listened to again; while the edge is away or drains, nothing is silent.
-A device that nobody reads and that never spoke is not expected.
+A device that nobody reads and that never spoke is not expected. A device that its edge says it
+cannot reach is not silent: that is told already. Its silence counts again from when it is well.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ class Silences:
             return None
         within = active.within_ms(subject)
         base = self._base(active, subject)
-        if within is None or base is None or not subject.running or subject.id in active.cells:
+        if within is None or base is None or not subject.running or subject.unwell:
+            return None
+        if subject.id in active.cells:
             return None
         return base + within
 
@@ -55,7 +58,7 @@ class Silences:
         word = self._word(active, subject)
         if subject.edge is None:
             return None if word is None else word[0]
-        return max(subject.edge.listening_q, 0 if word is None else word[0])
+        return max(subject.edge.listening_q, subject.well_q, 0 if word is None else word[0])
 
     def due(self, rule_id: str, subject: Subject, timer_at: int) -> None:
         """A timer came due at ``timer_at`` (listening time)."""
@@ -85,6 +88,12 @@ class Silences:
         cell.occurrences = 1
         life.fire(active, cell, subject, live, began=began, raised=raised, now=raised)
         live.settle(active, cell)
+
+    def unwell(self, subject: Subject, at: int) -> None:
+        """The edge says that it cannot reach a device: what stands of its silence is told by that."""
+        for active in self._live.plan.absents:
+            if subject.id in active.cells:
+                self._live.over(active, subject.id, at)
 
     def heard(self, active: ActiveRule, subject: Subject, at: int) -> None:
         """A word that counts came."""

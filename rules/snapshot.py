@@ -25,7 +25,7 @@ from rules.timers import What
 if TYPE_CHECKING:
     from rules.engine import Engine
 
-VERSION = 2
+VERSION = 3
 
 
 class SnapshotError(ContractError, ValueError):
@@ -56,7 +56,7 @@ class _State(msgspec.Struct):
     counters: dict[str, int]
     unknown: dict[str, int]
     clock: tuple[int | None, int, int, int]
-    subjects: list[tuple[str, int, int | None, int, Presence, Cause | None]]
+    subjects: list[tuple[str, int, int | None, int, Presence, Cause | None, bool, int]]
     edges: list[_Edge]
     cells: dict[str, list[Cell]]
     heard: dict[str, dict[str, tuple[int, int]]]
@@ -81,7 +81,7 @@ def dump(engine: Engine) -> bytes:
         unknown=engine.unknown,
         clock=(timers.last_tick, timers.step, timers.skipped, timers.latest),
         subjects=[
-            (s.id, s.now, s.heard_at, s.heard_q, s.presence, s.cause)
+            (s.id, s.now, s.heard_at, s.heard_q, s.presence, s.cause, s.unwell, s.well_q)
             for s in engine.subjects.values()
             if s.now or s.heard_at is not None or s.presence is not Presence.UNKNOWN
         ],
@@ -136,10 +136,11 @@ def restore(engine: Engine, blob: bytes) -> None:
 def _restore_world(engine: Engine, state: _State) -> None:
     topology, rules = build(msgspec.json.decode(state.activation, type=Activation))
     subjects = subjects_of(topology)
-    for subject_id, now, heard_at, heard_q, presence, cause in state.subjects:
+    for subject_id, now, heard_at, heard_q, presence, cause, unwell, well_q in state.subjects:
         subject = subjects[subject_id]
         subject.now, subject.heard_at, subject.heard_q = now, heard_at, heard_q
         subject.presence, subject.cause = presence, cause
+        subject.unwell, subject.well_q = unwell, well_q
     plan = Plan(rules)
     for rule_id, cells in state.cells.items():
         plan.rules[rule_id].cells = {cell.key: cell for cell in cells}

@@ -15,19 +15,22 @@ if TYPE_CHECKING:
     from rules.plan import KindPlan
 
 NEVER = 1 << 62
+#: Kinds that a device and an edge can both be the subject of.
+_EITHERS = frozenset({"edge.clock", "device.snapshot"})
 
 
 class Subject:
     """One device or edge.
 
     The first block is fixed by a topology. ``now`` is the newest time of its own events,
-    ``heard_at``/``heard_q`` when it was last heard, in its own and in listening time.
+    ``heard_at``/``heard_q`` when it was last heard, in its own and in listening time. It is
+    ``unwell`` while its edge says that it cannot reach it; ``well_q`` is when that was last over.
     """
 
     __slots__ = (
         "cause", "cells", "edge", "edge_id", "expect_ms", "facts", "family", "heard_at", "heard_q",
         "id", "is_edge", "last", "levels", "limits", "names", "next_due", "node", "now", "plans",
-        "presence", "site", "wake_q",
+        "presence", "site", "unwell", "wake_q", "well_q",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +55,8 @@ class Subject:
         self.heard_q = 0
         self.presence = Presence.UNKNOWN
         self.cause: Cause | None = None
+        self.unwell = False
+        self.well_q = 0
         self.cells: dict[tuple[str, str], Cell] = {}
         self.next_due = NEVER
         self.wake_q = NEVER
@@ -63,8 +68,10 @@ class Subject:
         return self.edge is None or self.is_edge or self.edge.listening
 
     def suits(self, kind: str) -> bool:
-        """Tell whether a kind can be about it; any clock can differ, all else is either's own."""
-        return kind.startswith("edge.") == self.is_edge or kind == "edge.clock"
+        """Tell whether a kind can be about it: an edge has kinds of its own, and so has a device."""
+        if kind in _EITHERS:
+            return True
+        return kind.startswith("edge.") == self.is_edge
 
     def offset(self, listening: int, at: int) -> int:
         """Return what to add to its own time for listening time: its skew and its delay."""

@@ -74,6 +74,11 @@ def quiet(seconds: float) -> Play:
     return play
 
 
+def gateway(wait: float, **data: Any) -> Play:
+    told = {"gateway": "10.0.0.9:8001", "devices": 3, "cause": "network", **data}
+    return once("e1", "edge.gateway", wait, **told)
+
+
 THREE = {"voltage_l1_v": 230.0, "voltage_l2_v": 229.0}
 CASES: list[tuple[str, str, Play, Play]] = [
     ("lift-entrapment", "red", feed("lift1", "elevator.status", 31, **TRAPPED),
@@ -144,6 +149,12 @@ CASES: list[tuple[str, str, Play, Play]] = [
     ("device-silent", "blue", quiet(181), quiet(178)),
     ("device-unreachable", "yellow", once("cam1", "device.health", 61, online=False),
      once("cam1", "device.health", 58, online=False)),
+    ("device-unreachable", "yellow", once("cam1", "device.health", 61, online=False),
+     once("cam1", "device.health", 600, online=False, cause="gateway", root="10.0.0.9:8001")),
+    ("gateway-unreachable", "yellow", gateway(61, online=False), gateway(58, online=False)),
+    ("gateway-unreachable", "yellow", gateway(61, online=False), gateway(61, online=True)),
+    ("gateway-unreachable", "orange", gateway(1865, online=False, devices=10),
+     gateway(61, online=True, devices=10)),
     ("edge-offline", "yellow", control("edge.offline", 16, epoch=EPOCH, clean=False),
      control("edge.offline", 14, epoch=EPOCH, clean=True)),
     ("data-dropped", "yellow",

@@ -47,7 +47,8 @@ moves = st.sampled_from(
         "free1", "trap1", "free2", "trap2", "open1", "shut1", "open2", "shut2", "forced", "held",
         "denied", "over", "well", "high", "fault", "mended", "sick", "cured", "tick", "wait",
         "long", "off", "on", "on", "on_empty", "snap_free", "snap_trap", "late", "plain",
-        "dropped", "rules", "stranger", "old", "epoch",
+        "dropped", "rules", "stranger", "old", "epoch", "rooted", "gateway", "mended_gateway",
+        "snap_edge",
     ]
 )  # fmt: skip
 
@@ -91,6 +92,13 @@ class Player:
             ),
             "sick": ("cam1", "device.health", {"online": False, "cause": "gateway"}),
             "cured": ("cam1", "device.health", {"online": True}),
+            "rooted": ("meter1", "device.health", {"online": False, "root": "g1"}),
+            "gateway": ("e1", "edge.gateway", {"gateway": "g1", "online": False, "devices": 9}),
+            "mended_gateway": (
+                "e1",
+                "edge.gateway",
+                {"gateway": "g1", "online": True, "devices": 9},
+            ),
             "stranger": ("nobody", "access.forced", {}),
         }
         if move in simple:
@@ -144,6 +152,9 @@ class Player:
                           ("door2", "access.door", script.now - 40, {"open": True})])  # fmt: skip
         else:
             status = TRAPPED if move == "snap_trap" else FREE
+            if move == "snap_edge":
+                script.snapshot("e1")
+                return
             script.snapshot("lift1", ("elevator.status", script.now - 40, status))
             script.snapshot(
                 "door2", ("access.door", script.now - 10, {"open": move == "snap_trap"})
