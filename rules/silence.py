@@ -90,7 +90,7 @@ class Silences:
         live.settle(active, cell)
 
     def unwell(self, subject: Subject, at: int) -> None:
-        """The edge says that it cannot reach a device: what stands of its silence is told by that."""
+        """The edge says that it cannot reach a device: that tells its silence, too."""
         for active in self._live.plan.absents:
             if subject.id in active.cells:
                 self._live.over(active, subject.id, at)

@@ -68,7 +68,7 @@ class Subject:
         return self.edge is None or self.is_edge or self.edge.listening
 
     def suits(self, kind: str) -> bool:
-        """Tell whether a kind can be about it: an edge has kinds of its own, and so has a device."""
+        """Tell whether a kind can be about it: edges have kinds of their own, as devices have."""
         if kind in _EITHERS:
             return True
         return kind.startswith("edge.") == self.is_edge
