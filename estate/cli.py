@@ -18,6 +18,7 @@ from core.runtime import logs, settings
 from core.runtime.clock import ScaledClock
 from core.runtime.lifecycle import App, end_process, run, watch_parent
 from core.runtime.settings import Settings
+from estate import traffic
 
 app = typer.Typer(
     name="estate",
@@ -224,13 +225,40 @@ def simulate(
     ] = None,
     settings_file: SettingsFile = None,
     seed: Annotated[int | None, typer.Option(help="Makes a run repeatable.")] = None,
+    share: Annotated[float, typer.Option(help="street: how much of a whole street.")] = 1.0,
+    hours: Annotated[float, typer.Option(help="street: hours of run time.")] = 1.0,
+    speed: Annotated[float, typer.Option(help="street: how fast the run's clock goes.")] = 5.0,
+    flat_out: Annotated[
+        bool, typer.Option("--flat-out", help="street: as fast as the collector takes it.")
+    ] = False,
+    console: Annotated[
+        bool, typer.Option("--console", help="street: start the API, too, to look at it.")
+    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="street: keep what was stored.")] = False,
 ) -> None:
-    """Start the simulated community: its devices, its network and a scenario."""
+    """Start the simulated community: its devices, its network and a scenario.
+
+    `estate simulate street` plays a whole street's traffic into a collector of its own
+    instead, and checks that everything it sent is stored once or declared.
+    """
+    if scenario == "street":
+        from estate.street import StreetRun, play
+
+        loaded = settings.load(settings_file)
+        logs.configure(loaded.log, "street")
+        run_ = StreetRun(share, round(hours * 3600), speed, flat_out, seed or 1, console, keep)
+        if not play(loaded, run_, typer.echo):
+            raise typer.Exit(1)
+        return
     from simulators.app import SimulatorsApp
 
     loaded, clock = _prepare(settings_file, "simulators")
     part = SimulatorsApp(loaded, clock, scenario=scenario, seed=seed)
     _serve(part, f"The simulated community runs; its files are in {part.folder}.")
+
+
+app.command()(_plainly(traffic.record))
+app.command()(_plainly(traffic.replay))
 
 
 @app.command("sign-in-link")

@@ -15,6 +15,7 @@ COLLECTOR_STATUS = f"{ROOT}/collector/status"
 ALL_BATCHES = f"{ROOT}/+/+/batch"
 ALL_STATUS = f"{ROOT}/+/+/status"
 ALL_EVENTS = f"{ROOT}/+/+/event"
+ALL_RECEIPTS = f"{ROOT}/+/+/receipt"
 ALL_ALERTS = f"{ROOT}/+/alert/+"
 ALL_COLOURS = f"{ROOT}/+/colour"
 

@@ -82,7 +82,8 @@ def watch_parent(gone: Callable[[], None]) -> None:
         return
 
     def watch() -> None:
-        while sys.stdin.buffer.read(4096):
+        # Not by way of sys.stdin: its lock, held by this thread, would abort the interpreter's end.
+        while os.read(0, 4096):
             continue
         gone()
 

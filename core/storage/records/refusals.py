@@ -137,6 +137,11 @@ def count_dead_letters(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(DeadLetterRow)) or 0
 
 
+def total_losses(session: Session) -> int:
+    """Return how many events have been declared dropped or lost, as far as that is known."""
+    return int(session.scalar(select(func.sum(DeclaredLoss.events))) or 0)
+
+
 def cap_dead_letters(session: Session, keep: int) -> int:
     """Remove the oldest beyond the newest ``keep``, counted in ``dead_letters_trimmed``."""
     changes.lock(session)

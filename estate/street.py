@@ -1,0 +1,206 @@
+"""``estate simulate street``: a whole street's traffic into a collector of its own, audited.
+
+Broker and collector (and, if asked for, the API) run as separate processes on the embedded
+defaults, in a data folder of their own, on one scaled clock. Afterwards what the simulator says
+it sent is compared, kind by kind, with what is stored, dead-lettered and declared dropped.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from core.contracts.errors import EstateError, StoreUnavailableError
+from core.runtime.broker import free_port
+from core.runtime.clock import VARIABLE, ScaledClock
+from core.runtime.settings import BrokerSettings, Settings
+from core.storage.records import Records, refusals
+from core.storage.series import open_reader
+from estate.supervisor import ProcessSpec, Supervisor
+from simulators.scale.plan import StreetPlan
+from simulators.scale.street import Played, Street
+
+_FOREVER = 4_102_444_800_000
+_STALLED_S = 60.0
+#: Kinds that the collector writes itself.
+_OWN = "edge."
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class StreetRun:
+    """What is played: ``share`` of a street, for so many seconds of run time."""
+
+    share: float = 1.0
+    seconds: int = 3600
+    speed: float = 5.0
+    flat_out: bool = False
+    seed: int = 1
+    console: bool = False
+    keep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Sent against kept, by kind; ``declared`` are events of batches declared dropped or lost."""
+
+    sent: Counter[str]
+    stored: Counter[str]
+    dead: int
+    declared: int
+
+    @property
+    def missing(self) -> int:
+        """Return how many events are neither stored nor dead-lettered nor declared."""
+        return self.sent.total() - self.stored.total() - self.dead - self.declared
+
+    @property
+    def exact(self) -> bool:
+        """Tell whether everything is accounted for, and nothing is there twice."""
+        surplus = self.stored - self.sent
+        return self.missing == 0 and not surplus
+
+    def lines(self) -> Iterator[str]:
+        """Yield the audit as a table."""
+        yield f"{'kind':<20}{'sent':>14}{'stored':>14}"
+        for kind in sorted(self.sent | self.stored):
+            yield f"{kind:<20}{self.sent[kind]:>14,}{self.stored[kind]:>14,}"
+        yield f"{'all':<20}{self.sent.total():>14,}{self.stored.total():>14,}"
+        yield f"dead-lettered {self.dead:,}, declared dropped {self.declared:,}"
+        yield "exact" if self.exact else f"NOT EXACT: {self.missing:,} unaccounted for"
+
+
+class StreetNode:
+    """The processes of one street run."""
+
+    def __init__(self, settings: Settings, run: StreetRun, folder: Path, say: Say) -> None:
+        self._run = run
+        self._say = say
+        self._folder = folder
+        self._port = free_port()
+        self._clock = ScaledClock.starting_now(run.speed)
+        self._settings = settings.model_copy(
+            update={"data": folder, "broker": BrokerSettings(port=self._port)}
+        )
+        self._supervisor = Supervisor(folder / "logs", lambda _state: None)
+        self._plan = StreetPlan(run.share)
+        self._street = Street(
+            self._plan, self._settings.broker, self._clock, seed=run.seed, progress=self._tell
+        )
+
+    def play(self) -> Audit:
+        """Start, play, wait until everything is stored, compare, stop."""
+        previous = {
+            number: signal.signal(number, lambda *_: self._street.stop())
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            with self._processes():
+                played = self._play()
+                stored = self._await_stored(played)
+            return self._audit(played, stored)
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def _processes(self) -> Iterator[None]:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        topology = self._folder / "topology.json"
+        topology.write_bytes(msgspec.json.encode(self._plan.topology()))
+        variables = {
+            VARIABLE: self._clock.to_environment(),
+            "ESTATE_DATA": str(self._folder.resolve()),
+            "ESTATE_BROKER__PORT": str(self._port),
+        }
+        start = self._supervisor.start
+        try:
+            start(ProcessSpec("broker", ("broker",), variables, quiet=True, last=True))
+            if self._run.console:
+                port = str(free_port())
+                start(ProcessSpec("api", ("api",), {**variables, "ESTATE_API__PORT": port}))
+                self._say(f"Console: http://127.0.0.1:{port} (estate sign-in-link, with")
+                self._say(f"ESTATE_DATA={self._folder} ESTATE_API__PORT={port})")
+            start(ProcessSpec("collector", ("collector", "--topology", str(topology)), variables))
+            yield
+        finally:
+            self._supervisor.stop()
+
+    def _play(self) -> Played:
+        run, plan = self._run, self._plan
+        self._say(
+            f"{plan.devices:,} devices in {len(plan.sites)} sites, {run.seconds:,} s of run time, "
+            + ("as fast as it goes" if run.flat_out else f"at {run.speed:g} times real time")
+        )
+        played = self._street.play(run.seconds, flat_out=run.flat_out)
+        played.write(self._folder / "sent.json")
+        self._say(
+            f"sent {played.events:,} events in {played.real_s:.0f} s of real time "
+            f"({played.events / max(played.real_s, 0.001):,.0f}/s), at most {played.behind_s:.1f} s"
+            " behind the clock; all of it is receipted"
+        )
+        return played
+
+    def _tell(self, played: Played, held: int) -> None:
+        self._supervisor.check()
+        passed = (played.last_ms - played.first_ms) / 1000
+        if int(passed) % 300 < self._run.speed:
+            self._say(f"  {passed:6.0f} s  {played.events:>12,} events, {held} batches under way")
+
+    def _await_stored(self, played: Played) -> Counter[str]:
+        """Wait until the store has it all, or nothing more comes."""
+        began = since = time.monotonic()
+        most = -1
+        while True:
+            stored = self._stored()
+            if stored.total() > most:
+                most, since = stored.total(), time.monotonic()
+            if stored.total() >= played.events or time.monotonic() - since > _STALLED_S:
+                self._say(f"stored {time.monotonic() - began:.1f} s after the last receipt")
+                return stored
+            time.sleep(0.2)
+
+    def _stored(self) -> Counter[str]:
+        reader = open_reader(self._settings)
+        try:
+            counts = reader.counts(0, _FOREVER)
+        except StoreUnavailableError:
+            return Counter()
+        finally:
+            reader.close()
+        return Counter({kind: n for kind, n in counts.items() if not kind.startswith(_OWN)})
+
+    def _audit(self, played: Played, stored: Counter[str]) -> Audit:
+        records = Records(self._settings.records_url)
+        records.open()
+        try:
+            with records.reading() as session:
+                dead = refusals.count_dead_letters(session)
+                declared = refusals.total_losses(session)
+        finally:
+            records.close()
+        return Audit(played.counts, stored, dead, declared)
+
+
+def play(settings: Settings, run: StreetRun, say: Say) -> bool:
+    """Play a street in a fresh folder below the data folder; tell whether the audit is exact."""
+    folder = settings.data / f"street-{time.strftime('%Y%m%d-%H%M%S')}"
+    if folder.exists():
+        raise EstateError(f"{folder} exists already")
+    audit = StreetNode(settings, run, folder, say).play()
+    for line in audit.lines():
+        say(line)
+    if audit.exact and not run.keep:
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        say(f"Everything is kept in {folder}")
+    return audit.exact

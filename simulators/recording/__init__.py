@@ -1,0 +1,1 @@
+"""Any broker's traffic into a file, and back at any speed."""

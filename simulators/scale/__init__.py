@@ -1,0 +1,1 @@
+"""A whole street as batched traffic on the wire format: load, not device protocols."""

@@ -1,0 +1,217 @@
+"""Sends the batches of many edges over one connection, as edges do: windows, receipts, go-back.
+
+What is not receipted is held in memory, for this is load and not an edge: when the simulator
+is killed, what it held is gone, and it never claims otherwise.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import deque
+from dataclasses import dataclass, field
+
+from core.contracts import topics
+from core.contracts.batch import (
+    MAX_EVENTS,
+    CollectorStatus,
+    EdgeStatus,
+    LaneStatus,
+    Receipt,
+    decode_struct,
+    envelope,
+    seal,
+)
+from core.contracts.codec import encode
+from core.contracts.errors import ContractError
+from core.contracts.events import Lane
+from core.runtime.link import Link, LinkDownError, LinkOptions, Message
+from core.runtime.settings import BrokerSettings
+
+WINDOW = 32
+#: Without a receipt for so long (s) an edge goes back to the last one, and repeats its birth.
+_PATIENCE_S = 5.0
+_SEAL_BYTES = 256 * 1024
+_LANES = (Lane.EVENT, Lane.STATE, Lane.READING)
+
+
+@dataclass(slots=True)
+class _Lane:
+    """The batches of one lane that are not receipted: ``held[0]`` is ``acknowledged`` + 1."""
+
+    held: deque[bytes] = field(default_factory=deque)
+    acknowledged: int = 0
+    sent: int = 0
+    progress: float = field(default_factory=time.monotonic)
+
+    @property
+    def last(self) -> int:
+        return self.acknowledged + len(self.held)
+
+
+class EdgeSender:
+    """One edge on the wire."""
+
+    def __init__(self, site: str, edge: str) -> None:
+        self.site = site
+        self.edge = edge
+        self.epoch = str(uuid.uuid4())
+        self.lanes: dict[Lane, _Lane] = {lane: _Lane() for lane in _LANES}
+        self.answered = False
+        self.born = 0.0
+
+    @property
+    def held(self) -> int:
+        """Return how many batches are not receipted."""
+        return sum(len(lane.held) for lane in self.lanes.values())
+
+    def add(self, lane: Lane, events: list[bytes], now: int) -> None:
+        """Seal events (in their order) into batches of at most 1,000 and 256 kB."""
+        held = self.lanes[lane].held
+        start = size = 0
+        for index, event in enumerate(events):
+            if index - start >= MAX_EVENTS or size + len(event) > _SEAL_BYTES:
+                held.append(seal(events[start:index], now))
+                start, size = index, 0
+            size += len(event) + 1
+        if start < len(events):
+            held.append(seal(events[start:], now))
+
+    def status(self, now: int, *, online: bool) -> EdgeStatus:
+        """Return its birth or farewell."""
+        lanes = {
+            str(name): LaneStatus(lane.acknowledged + 1, lane.last)
+            for name, lane in self.lanes.items()
+        }
+        return EdgeStatus(
+            online, self.edge, self.epoch, now, lanes if online else {}, "simulated", not online
+        )
+
+    def take(self, receipt: Receipt, now: float) -> None:
+        """Forget what a receipt covers."""
+        if receipt.epoch != self.epoch:
+            return
+        self.answered = True
+        for name, seq in receipt.lanes.items():
+            lane = self.lanes[Lane(name)]
+            while lane.acknowledged < seq and lane.held:
+                lane.held.popleft()
+                lane.acknowledged += 1
+                lane.progress = now
+            lane.sent = max(lane.sent, lane.acknowledged)
+
+    def go_back(self, now: float, *, reborn: bool = False) -> None:
+        """Begin again from the last receipt."""
+        for lane in self.lanes.values():
+            lane.sent, lane.progress = lane.acknowledged, now
+        if reborn:
+            self.answered, self.born = False, 0.0
+
+    def due(self, now: float) -> list[bytes]:
+        """Return the payloads that may be sent now; they count as sent."""
+        found: list[bytes] = []
+        for name, lane in self.lanes.items():
+            if lane.sent > lane.acknowledged and now - lane.progress > _PATIENCE_S:
+                lane.sent, lane.progress = lane.acknowledged, now
+            elif lane.sent == lane.acknowledged:
+                lane.progress = now
+            upto = min(lane.acknowledged + WINDOW, lane.last)
+            for seq in range(lane.sent + 1, upto + 1):
+                sealed = lane.held[seq - lane.acknowledged - 1]
+                oldest = lane.acknowledged + 1
+                found.append(envelope(self.edge, self.epoch, name, seq, oldest, sealed))
+            lane.sent = max(lane.sent, upto)
+        return found
+
+
+class Fleet:
+    """All senders of a street over one link; driven by :meth:`step` from one thread."""
+
+    def __init__(self, broker: BrokerSettings, sites: list[tuple[str, str]]) -> None:
+        self.senders = {edge: EdgeSender(site, edge) for site, edge in sites}
+        self._link = Link(broker, LinkOptions(client_id=f"street:{uuid.uuid4().hex[:8]}"))
+        self._mail: deque[Receipt | CollectorStatus | None] = deque()
+        self._instance: str | None = None
+        self.refused = 0
+        self._link.subscribe(topics.ALL_RECEIPTS, self._on_receipt)
+        self._link.subscribe(topics.COLLECTOR_STATUS, self._on_collector)
+        self._link.on_up(lambda: self._mail.append(None))
+
+    @property
+    def held(self) -> int:
+        """Return how many batches are not receipted."""
+        return sum(sender.held for sender in self.senders.values())
+
+    @property
+    def answered(self) -> bool:
+        """Tell whether a collector has answered every edge's birth."""
+        return all(sender.answered for sender in self.senders.values())
+
+    def start(self) -> None:
+        """Start connecting."""
+        self._link.start()
+
+    def stop(self, now: int) -> None:
+        """Say farewell for every edge and disconnect."""
+        self._link.stop(
+            (topics.status(s.site, s.edge), encode(s.status(now, online=False)))
+            for s in self.senders.values()
+        )
+
+    def step(self, now_ms: int) -> int:
+        """Take the mail, publish what is due; return how many batches went out."""
+        now = time.monotonic()
+        self._read_mail(now)
+        if not self._link.connected:
+            return 0
+        sent = 0
+        try:
+            for sender in self.senders.values():
+                if not sender.answered:
+                    self._be_born(sender, now, now_ms)
+                    continue
+                for payload in sender.due(now):
+                    topic = topics.batch(sender.site, sender.edge)
+                    self._link.publish(topic, payload, content_type="application/json")
+                    sent += 1
+        except LinkDownError:
+            for sender in self.senders.values():
+                sender.go_back(now, reborn=True)
+        return sent
+
+    def _be_born(self, sender: EdgeSender, now: float, now_ms: int) -> None:
+        if sender.born and now - sender.born < _PATIENCE_S:
+            return
+        sender.born = now
+        payload = encode(sender.status(now_ms, online=True))
+        self._link.publish(topics.status(sender.site, sender.edge), payload, retain=True)
+
+    def _read_mail(self, now: float) -> None:
+        while self._mail:
+            item = self._mail.popleft()
+            if isinstance(item, Receipt):
+                sender = self.senders.get(item.edge)
+                if sender is not None:
+                    sender.take(item, now)
+            elif item is None:
+                self._begin_again(now)
+            elif item.online and item.instance != self._instance:
+                if self._instance is not None:
+                    self._begin_again(now)
+                self._instance = item.instance
+
+    def _begin_again(self, now: float) -> None:
+        for sender in self.senders.values():
+            sender.go_back(now, reborn=True)
+
+    def _on_receipt(self, message: Message) -> None:
+        self._post(message, Receipt)
+
+    def _on_collector(self, message: Message) -> None:
+        self._post(message, CollectorStatus)
+
+    def _post(self, message: Message, shape: type[Receipt] | type[CollectorStatus]) -> None:
+        try:
+            self._mail.append(decode_struct(message.payload, shape))
+        except ContractError:
+            self.refused += 1
