@@ -51,8 +51,12 @@ class Conditions:
         )
         return _health(record.condition, online=True)
 
-    def failed(self, device: str, cause: Cause | None, error: str) -> dict[str, Any] | None:
-        """Note a failure; return the ``device.health`` data once the device counts as offline."""
+    def failures(self) -> list[int]:
+        """Return for each device how many attempts in a row have failed last."""
+        return [record.failures for record in self._records.values()]
+
+    def failed(self, device: str, cause: Cause | None, error: str) -> None:
+        """Note a failure."""
         record = self._records[device]
         record.failures += 1
         record.recent.append(False)
@@ -63,9 +67,13 @@ class Conditions:
             latency_ms=None,
             error_rate=_rate(record.recent),
         )
-        return (
-            _health(record.condition, online=False) if record.failures >= self._patience else None
-        )
+
+    def lost(self, device: str) -> dict[str, Any] | None:
+        """Return the ``device.health`` data of a device that counts as offline, else None."""
+        record = self._records[device]
+        if record.failures < self._patience:
+            return None
+        return _health(record.condition, online=False)
 
     def settle(self, device: str, *, online: bool, at: int) -> None:
         """Take over the state after it was reported."""

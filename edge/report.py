@@ -17,7 +17,8 @@ from edge.driver import ReportRule, Sink
 #: What makes two states of a kind the same one; other kinds compare all their fields.
 _ESSENCE: dict[str, tuple[str, ...]] = {
     "access.door": ("open",),
-    "device.health": ("online", "cause"),
+    "device.health": ("online", "cause", "root"),
+    "edge.gateway": ("online", "cause"),
 }
 #: Fields that tell apart the states that one device can have of one kind at a time.
 _PARTS: dict[str, tuple[str, ...]] = {
@@ -25,6 +26,11 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "meter.event": ("event",),
     "fire.alarm": ("loop", "point"),
     "fire.fault": ("loop", "point"),
+    "device.fault": ("fault", "part"),
+    "device.tamper": ("part", "reader"),
+    "edge.gateway": ("gateway",),
+    "camera.object": ("zone", "target"),
+    "camera.unarmed": ("reason",),
 }
 _CAMERA_PARTS = ("zone",)
 _ALWAYS = ReportRule()
@@ -91,6 +97,26 @@ class Reporter:
         if KINDS[kind].standing:
             self._remember(key, data, at, rule or _ALWAYS)
 
+    def renew(self, devices: Iterable[str]) -> None:
+        """Let the next observation of each kind of these devices through, changed or not."""
+        wanted = frozenset(devices)
+        self._reported = {key: was for key, was in self._reported.items() if key[0] not in wanted}
+
+    def forget(self, devices: Iterable[str], *, keep: frozenset[str] = frozenset()) -> None:
+        """Forget rules and standing states of devices, but for the kinds that are kept."""
+        gone = frozenset(devices)
+        self._rules = {key: rule for key, rule in self._rules.items() if key[0] not in gone}
+
+        def stays(key: Key) -> bool:
+            return key[0] not in gone or key[1] in keep
+
+        self._reported = {key: was for key, was in self._reported.items() if stays(key)}
+        self._standing = {key: was for key, was in self._standing.items() if stays(key)}
+
+    def forget_gateway(self, edge: str, gateway: str) -> None:
+        """Forget a gateway on which nothing hangs any more."""
+        self._standing.pop((edge, "edge.gateway", (gateway,)), None)
+
     async def snapshot(self, device: str, at: int, media_id: str, jpeg: bytes) -> None:
         """Pass a picture on."""
         await self._sink.snapshot(device, at, media_id, jpeg)
@@ -105,7 +131,7 @@ class Reporter:
             entry = {"kind": kind, "since": state.since, "data": dict(state.data)}
             states.setdefault(device, []).append(entry)
         return [
-            (device, {"states": sorted(found, key=_since)[:MOST_STATES]})
+            (device, {"states": sorted(found, key=_urgency)[:MOST_STATES]})
             for device, found in states.items()
         ]
 
@@ -149,7 +175,7 @@ def _within(old: Any, new: Any, band: float) -> bool:
 
 
 def _part(kind: str, data: Mapping[str, Any]) -> tuple[Any, ...]:
-    names = _CAMERA_PARTS if kind.startswith("camera.") else _PARTS.get(kind, ())
+    names = _PARTS.get(kind, _CAMERA_PARTS if kind.startswith("camera.") else ())
     return tuple(data.get(name) for name in names)
 
 
@@ -158,6 +184,6 @@ def _essence(kind: str, data: dict[str, Any]) -> dict[str, Any]:
     return data if names is None else {name: data.get(name) for name in names}
 
 
-def _since(state: dict[str, Any]) -> int:
-    since: int = state["since"]
-    return since
+def _urgency(state: dict[str, Any]) -> tuple[bool, int]:
+    """Order what is wrong before what is well, and by age."""
+    return state["data"].get("online") is True, state["since"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from random import Random
@@ -17,22 +16,21 @@ from typing import Any
 
 import structlog
 
-from core.contracts.errors import ContractError, DeviceError, DeviceRefusedError, JournalError
+from core.contracts.errors import DeviceError, JournalError
 from core.runtime.clock import Clock
 from edge.backoff import Backoff
-from edge.condition import Conditions
 from edge.derive.derivation import Derivation
 from edge.derive.pipeline import Pipeline
+from edge.desk import Desk
 from edge.driver import (
-    Cause,
     DeviceCondition,
     Driver,
     LinkError,
     PollingDriver,
     Sink,
     StreamingDriver,
-    health_rule,
 )
+from edge.gateways import REPORT, Gateways
 from edge.report import Reporter
 
 _log = structlog.get_logger(__name__)
@@ -42,6 +40,8 @@ FIRST_POLL_S = 5.0
 #: However fast the run's clock is, two polls of a device are so far apart (real seconds).
 LEAST_PAUSE_S = 0.1
 _STOP_S = 3.0
+#: Longest time (real seconds) that a driver which is taken out may need to end its poll.
+_LEAVE_S = 30.0
 #: How often derivations are woken (run time) and what they remember is saved (real time).
 _WAKE_S, _SAVE_S = 1.0, 60.0
 
@@ -57,6 +57,7 @@ class Runner:
         sink: Sink,
         clock: Clock,
         *,
+        edge: str = "edge",
         random: Random | None = None,
         sleep: Sleep = asyncio.sleep,
         monotonic: Callable[[], float] = time.monotonic,
@@ -65,42 +66,95 @@ class Runner:
     ) -> None:
         """Take what is needed; ``sleep`` and ``monotonic`` are real time, for back-offs.
 
+        ``edge`` is the edge's id, under which its gateways are told.
         ``memory`` is the file in which the derivations are remembered over a restart.
         """
         self._clock = clock
         self._random = random or Random()  # noqa: S311 (jitter, not a secret)
         self._sleep = sleep
         self._monotonic = monotonic
+        self._edge = edge
         self._reporter = Reporter(sink, clock.now_ms)
-        self._derives = bool(derivations)
+        self._reporter.set_rules([edge], {"edge.gateway": REPORT})
         self._pipeline = Pipeline(self._reporter, derivations, clock.now_ms, memory)
-        self._desks = [_Desk(driver, self._reporter, self._pipeline, clock) for driver in drivers]
-        self._tasks: list[asyncio.Task[None]] = []
+        self._gateways = Gateways(edge, self._pipeline.emit, self._own_list)
+        self._desks = [self._desk(driver) for driver in drivers]
+        self._tasks: dict[Desk, asyncio.Task[None]] = {}
+        self._derives = bool(derivations)
+        self._deriving: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start every driver; raises :class:`SettingsError` when one cannot get ready."""
         self._pipeline.restore()
         try:
-            for desk in self._desks:
-                await desk.driver.start(desk)
+            await self._get_ready(self._desks)
         except BaseException:
             await self.stop()
             raise
-        self._tasks = [
-            asyncio.create_task(self._supervise(desk), name=desk.driver.name)
-            for desk in self._desks
-        ]
-        if self._derives:
-            self._tasks.append(asyncio.create_task(self._derive(), name="derivations"))
+        for desk in self._desks:
+            self._begin(desk)
+        self._wake_derivations()
 
     async def stop(self) -> None:
         """Stop every driver; returns within a few seconds whatever the devices do."""
-        for task in self._tasks:
+        tasks = [*self._tasks.values(), *([self._deriving] if self._deriving else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks, self._deriving = {}, None
         await asyncio.gather(*(self._stop_one(desk.driver) for desk in self._desks))
         self._save_memory()
+
+    async def change(self, drivers: Sequence[Driver], derivations: Sequence[Derivation]) -> None:
+        """Take over another list of drivers; those that are in both go on untouched.
+
+        Raises :class:`SettingsError`, with everything as it was, when a new one cannot get
+        ready. Drivers that are not listed any more end when their poll has ended.
+        """
+        by_driver = {id(desk.driver): desk for desk in self._desks}
+        desks = [by_driver.get(id(driver)) or self._desk(driver) for driver in drivers]
+        fresh = [desk for desk in desks if id(desk.driver) not in by_driver]
+        gone = [desk for desk in self._desks if desk not in desks]
+        try:
+            await self._get_ready(fresh)
+        except BaseException:
+            await asyncio.gather(*(self._stop_one(desk.driver) for desk in fresh))
+            raise
+        await asyncio.gather(*(self._end(desk) for desk in gone))
+        left = {device for desk in gone for device in desk.driver.devices}
+        self._reporter.forget(left, keep=frozenset({"device.health"}))
+        for desk in gone:
+            if (gateway := self._gateways.dismiss(desk)) is not None:
+                self._reporter.forget_gateway(self._edge, gateway)
+        self._desks = desks
+        self._pipeline.renew(derivations)
+        self._derives = bool(derivations)
+        self._wake_derivations()
+        for desk in fresh:
+            self._begin(desk)
+        await self._take_leave(left - {device for desk in desks for device in desk.driver.devices})
+
+    async def report(self, device: str | None = None) -> dict[str, int]:
+        """Read one device (or all) now and report everything of it, changed or not.
+
+        What speaks by itself cannot be asked: of that the standing states are listed. Returns
+        how many devices that were, and how many of them are online. Raises JournalError.
+        """
+        desks = [d for d in self._desks if device is None or device in d.driver.devices]
+        wanted = {device} if device else {d for desk in desks for d in desk.driver.devices}
+        self._reporter.renew(wanted)
+        polled = [desk for desk in desks if isinstance(desk.driver, PollingDriver)]
+        streamed = {d for desk in desks if desk not in polled for d in desk.driver.devices}
+        await asyncio.gather(*(desk.ask() for desk in polled))
+        for name, data in self._reporter.standing():
+            if name in streamed & wanted:
+                await self._pipeline.emit("device.snapshot", name, data)
+        health = self.health()
+        return {"devices": len(wanted), "online": sum(bool(health[d].online) for d in wanted)}
+
+    def driver_of(self, device: str) -> Driver | None:
+        """Return the driver that a device hangs on."""
+        return next((desk.driver for desk in self._desks if device in desk.driver.devices), None)
 
     @property
     def drivers(self) -> list[Driver]:
@@ -124,7 +178,54 @@ class Runner:
 
     def snapshot(self) -> list[tuple[str, dict[str, Any]]]:
         """Return (device, data of ``device.snapshot``) of each device with a standing state."""
-        return self._reporter.standing()
+        listed = self._reporter.standing()
+        if not self._gateways.known:  # a list that is not whole would end what it lacks
+            return [item for item in listed if item[0] != self._edge]
+        if not any(name == self._edge for name, _ in listed):
+            listed.append((self._edge, {"states": []}))
+        return listed
+
+    def gateways(self) -> dict[str, bool | None]:
+        """Return of each gateway whether it can be reached (None: not known yet)."""
+        return self._gateways.state()
+
+    def _own_list(self) -> dict[str, Any]:
+        return dict(self._reporter.standing()).get(self._edge, {"states": []})
+
+    def _desk(self, driver: Driver) -> Desk:
+        return Desk(driver, self._reporter, self._pipeline, self._gateways, self._clock)
+
+    async def _get_ready(self, desks: Sequence[Desk]) -> None:
+        for desk in desks:
+            await desk.driver.start(desk)
+
+    def _begin(self, desk: Desk) -> None:
+        desk.admit()
+        self._tasks[desk] = asyncio.create_task(self._supervise(desk), name=desk.driver.name)
+
+    async def _end(self, desk: Desk) -> None:
+        """End one driver: a poll that is under way comes to its end, a stream does not."""
+        task = self._tasks.pop(desk, None)
+        if task is not None:
+            desk.leave()
+            if isinstance(desk.driver, PollingDriver):
+                limit = min(desk.driver.poll_timeout_s + 1, _LEAVE_S)
+                await asyncio.wait({task}, timeout=limit)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        for waiting in desk.take_asked():
+            waiting.cancel()
+        await self._stop_one(desk.driver)
+
+    async def _take_leave(self, devices: set[str]) -> None:
+        """Say of devices that are not read any more that nobody can reach them from here."""
+        lost = {"online": False, "error": "taken out of the edge's configuration"}
+        for device in sorted(devices):
+            try:
+                await self._pipeline.emit("device.health", device, dict(lost))
+            except JournalError as error:
+                _log.warning("leave_not_told", device=device, error=str(error))
+        self._reporter.forget(devices)
 
     async def _stop_one(self, driver: Driver) -> None:
         try:
@@ -132,6 +233,10 @@ class Runner:
                 await driver.stop()
         except Exception as error:  # noqa: BLE001 (one driver must not keep the others running)
             _log.warning("driver_stop_failed", driver=driver.name, error=str(error))
+
+    def _wake_derivations(self) -> None:
+        if self._derives and self._deriving is None:
+            self._deriving = asyncio.create_task(self._derive(), name="derivations")
 
     async def _derive(self) -> None:
         """Wake the derivations each second of run time, and save what they remember."""
@@ -153,7 +258,7 @@ class Runner:
         except OSError as error:
             _log.warning("derivations_not_saved", error=str(error))
 
-    async def _supervise(self, desk: _Desk) -> None:
+    async def _supervise(self, desk: Desk) -> None:
         driver = desk.driver
         if isinstance(driver, PollingDriver):
             await self._poll(driver, desk)
@@ -162,14 +267,18 @@ class Runner:
         else:
             raise TypeError(f"{driver.name}: neither a polling nor a streaming driver")
 
-    async def _poll(self, driver: PollingDriver, desk: _Desk) -> None:
+    async def _poll(self, driver: PollingDriver, desk: Desk) -> None:
         backoff = Backoff(self._random)
         spread: float | None = self._random.uniform(0, driver.period_s)
-        await self._clock.sleep(self._random.uniform(0, min(driver.period_s, FIRST_POLL_S)))
-        while True:
+        first_s = self._random.uniform(0, min(driver.period_s, FIRST_POLL_S))
+        await desk.pause(self._clock.sleep(first_s))
+        while not desk.leaving:
             began, began_real = self._clock.now_ms(), self._monotonic()
-            if not await self._attempt(desk, driver.poll, driver.poll_timeout_s):
-                await self._sleep(max(backoff.next(), LEAST_PAUSE_S))
+            asked = desk.take_asked()
+            good = await self._attempt(desk, driver.poll, driver.poll_timeout_s)
+            desk.answer(asked, good=good)
+            if not good:
+                await desk.pause(self._sleep(max(backoff.next(), LEAST_PAUSE_S)))
                 continue
             backoff.reset()
             await desk.tell_standing()
@@ -177,10 +286,10 @@ class Runner:
             # that a start shows a picture soon, and yet the devices do not stay in step.
             period_s, spread = (driver.period_s if spread is None else spread), None
             passed_s = (self._clock.now_ms() - began) / 1000
-            await self._clock.sleep(min(max(period_s - passed_s, 0), period_s))
+            await desk.pause(self._clock.sleep(min(max(period_s - passed_s, 0), period_s)))
             await self._sleep(max(LEAST_PAUSE_S - (self._monotonic() - began_real), 0))
 
-    async def _stream(self, driver: StreamingDriver, desk: _Desk) -> None:
+    async def _stream(self, driver: StreamingDriver, desk: Desk) -> None:
         backoff = Backoff(self._random)
         await self._sleep(self._random.uniform(0, 1))
         while True:
@@ -190,7 +299,7 @@ class Runner:
             await self._sleep(max(backoff.next(), LEAST_PAUSE_S))
 
     async def _attempt(
-        self, desk: _Desk, act: Callable[[], Awaitable[None]], timeout_s: float | None
+        self, desk: Desk, act: Callable[[], Awaitable[None]], timeout_s: float | None
     ) -> bool:
         """Run one poll or one life of a stream; return False when the connection failed."""
         desk.touched.clear()
@@ -211,11 +320,11 @@ class Runner:
         desk.logged.clear()
         return True
 
-    async def _failed(self, desk: _Desk, error: Exception) -> bool:
+    async def _failed(self, desk: Desk, error: Exception) -> bool:
+        streams = isinstance(desk.driver, StreamingDriver)
+        left = [d for d in desk.driver.devices if streams or d not in desk.touched]
         try:
-            for device in desk.driver.devices:
-                if isinstance(desk.driver, StreamingDriver) or device not in desk.touched:
-                    await desk.failed(device, error)
+            await desk.failed_whole(left, error)
         except JournalError as refused:
             desk.count("journal_refused")
             desk.log_first("journal_refused", refused)
@@ -225,110 +334,3 @@ class Runner:
 async def _run(driver: StreamingDriver) -> None:
     await driver.run()
     raise LinkError("the stream ended", "network")
-
-
-class _Desk:
-    """What one driver talks to: filter, health, counters and log of its devices."""
-
-    def __init__(
-        self, driver: Driver, reporter: Reporter, pipeline: Pipeline, clock: Clock
-    ) -> None:
-        self.driver = driver
-        self.counts: Counter[str] = Counter()
-        self.touched: set[str] = set()
-        self.logged: set[str] = set()
-        self.listed: set[str] = set()
-        self.conditions = Conditions(driver.devices, driver.patience)
-        self._clock = clock
-        self._reporter = reporter
-        self._pipeline = pipeline
-        reporter.set_rules(driver.devices, {"device.health": health_rule(), **driver.reports})
-
-    async def emit(
-        self,
-        kind: str,
-        device: str,
-        data: dict[str, Any],
-        at: int | None = None,
-        id: str | None = None,
-    ) -> None:
-        try:
-            await self._pipeline.emit(kind, device, data, at, id)
-        except ContractError as refused:
-            # A value that no device of its kind can have: seen, counted, and never fatal.
-            self.count("refused")
-            self.log_first(f"observation_refused:{kind}", refused, device=device)
-        else:
-            self.count("emitted")
-
-    async def snapshot(self, device: str, at: int, media_id: str, jpeg: bytes) -> None:
-        await self._pipeline.snapshot(device, at, media_id, jpeg)
-        self.count("snapshots")
-
-    async def reached(self, device: str, latency_ms: float | None = None) -> None:
-        self.touched.add(device)
-        self.count("reached")
-        was = self.conditions.of(device).online
-        data = self.conditions.reached(device, self._clock.now_ms(), latency_ms)
-        await self._reporter.emit("device.health", device, data)
-        self.conditions.settle(device, online=True, at=self._clock.now_ms())
-        if was is False:
-            self.logged.clear()
-            _log.info("device_recovered", driver=self.driver.name, device=device)
-
-    async def failed(self, device: str, error: Exception) -> None:
-        self.touched.add(device)
-        self.count("failed")
-        was = self.conditions.of(device).online
-        data = self.conditions.failed(device, cause_of(error), describe(error))
-        if data is None:
-            return
-        if was is not False:
-            _log.warning(
-                "device_lost", driver=self.driver.name, device=device, error=describe(error)
-            )
-        await self._reporter.emit("device.health", device, data)
-        self.conditions.settle(device, online=False, at=self._clock.now_ms())
-
-    async def tell_standing(self) -> None:
-        """List once, after a device's first whole reading, everything that stands of it.
-
-        What stood before a restart of the edge and is not in the list has ended meanwhile.
-        """
-        fresh = self.touched - self.listed
-        if not fresh:
-            return
-        self.listed |= fresh
-        for device, data in self._reporter.standing():
-            if device in fresh and self.conditions.of(device).online:
-                await self.emit("device.snapshot", device, data)
-
-    def count(self, name: str, amount: int = 1) -> None:
-        self.counts[name] += amount
-
-    def log_first(
-        self, event: str, error: Exception, *, traceback: bool = False, **more: str
-    ) -> None:
-        """Log an event once until an attempt goes well again."""
-        if event not in self.logged:
-            self.logged.add(event)
-            _log.error(
-                event, driver=self.driver.name, error=str(error),
-                exc_info=error if traceback else None, **more,
-            )  # fmt: skip
-
-
-def describe(error: Exception) -> str:
-    """Return an error's text, or its type where it has none (as time-outs)."""
-    return str(error) or ("no answer in time" if isinstance(error, TimeoutError) else repr(error))
-
-
-def cause_of(error: Exception) -> Cause | None:
-    """Return where the fault behind an error lies, where that is known."""
-    if isinstance(error, LinkError):
-        return error.cause
-    if isinstance(error, DeviceRefusedError):
-        return "device"
-    if isinstance(error, OSError):  # TimeoutError too
-        return "network"
-    return None

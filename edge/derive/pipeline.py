@@ -34,14 +34,12 @@ class Pipeline:
     ) -> None:
         """``memory`` is the file in which the derivations are remembered (none: not at all)."""
         self._sink = sink
-        self._derivations = derivations
+        self._derivations: Sequence[Derivation] = ()
         self._now_ms = now_ms
         self._memory = memory
         self._saved = ""
         self._by_kind: dict[str, list[Derivation]] = defaultdict(list)
-        for derivation in derivations:
-            for kind in derivation.kinds:
-                self._by_kind[kind].append(derivation)
+        self._set(derivations)
         self._owed: deque[Observation] = deque()
         self._paying = asyncio.Lock()
         self.counts: Counter[str] = Counter()
@@ -78,6 +76,21 @@ class Pipeline:
             if due is not None and due <= now:
                 self._owed.extend(derivation.wake(now))
         await self._pay()
+
+    def renew(self, derivations: Sequence[Derivation]) -> None:
+        """Take over other derivations; those of the same name remember what the old ones did."""
+        memories = {derivation.name: derivation.memory() for derivation in self._derivations}
+        for derivation in derivations:
+            if derivation.name in memories:
+                derivation.remember(memories[derivation.name])
+        self._set(derivations)
+
+    def _set(self, derivations: Sequence[Derivation]) -> None:
+        self._derivations = derivations
+        self._by_kind.clear()
+        for derivation in derivations:
+            for kind in derivation.kinds:
+                self._by_kind[kind].append(derivation)
 
     def restore(self) -> None:
         """Read what an earlier run remembered; a file that cannot be read is as good as none."""

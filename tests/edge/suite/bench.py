@@ -41,7 +41,7 @@ class Bench:
         raw = {"edge": "e1", "site": "s1", "drivers": [peer.entry for peer in self.peers]}
         self.config = from_raw(raw, "suite", self._folder)
         drivers = build(self.config, clock, self._folder)
-        self.runner = Runner(drivers, self.sink, clock, random=Random(3))
+        self.runner = Runner(drivers, self.sink, clock, edge="e1", random=Random(3))
         await self.runner.start()
         return self
 
