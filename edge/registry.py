@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from edge.driver import Driver, DriverContext
+from edge.drivers.bacnet.settings import BacnetSettings
 from edge.drivers.camera.settings import CameraSettings
 from edge.drivers.dlt645.settings import Dlt645Settings
 from edge.drivers.elevator_modbus.settings import ElevatorModbusSettings
@@ -39,5 +40,6 @@ DRIVERS: Mapping[str, DriverSpec] = MappingProxyType(
         ),
         "isapi_door": DriverSpec(IsapiDoorSettings, "edge.drivers.isapi_door.driver"),
         "camera": DriverSpec(CameraSettings, "edge.drivers.camera.driver"),
+        "bacnet": DriverSpec(BacnetSettings, "edge.drivers.bacnet.driver"),
     }
 )

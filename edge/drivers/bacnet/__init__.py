@@ -1,0 +1,1 @@
+"""BACnet/IP: Lift objects, fire contacts and measuring points of one device."""
