@@ -82,8 +82,10 @@ def line_of(settings: ChannelSettings) -> Line:
 
 async def close_streams(writer: asyncio.StreamWriter) -> None:
     """Close a line's stream without waiting long for it."""
-    # A port that hangs would keep what is unsent, and so never be closed.
-    writer.transport.abort()
+    # A port that hangs would keep what is unsent, and so never be closed. One that was lost is
+    # closed already, and pyserial's transport must not be told twice.
+    if not writer.is_closing():
+        writer.transport.abort()
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(1):
             await writer.wait_closed()

@@ -11,14 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 START, END, WAKE = 0x68, 0x16, 0xFE
-READ, READ_ADDRESS = 0x11, 0x13
+READ, READ_NEXT, READ_ADDRESS = 0x11, 0x12, 0x13
 REPLY, ERROR, MORE = 0x80, 0x40, 0x20
 _FUNCTION = 0x1F
 #: The standard allows 200 data bytes in a read's reply.
 LONGEST_DATA = 200
 _OVERHEAD = 12
 _OFFSET = 0x33
-ANY_ADDRESS = "A" * 12
+#: Stands for any address byte; in requests to read the high bytes may be so (shortened address).
+WILDCARD = "AA"
+ANY_ADDRESS = WILDCARD * 6
 
 ERROR_NAMES = (
     "other error", "no such data", "password or not authorised", "baud rate cannot be changed",
@@ -50,6 +52,11 @@ class Frame:
         return bool(self.control & REPLY)
 
     @property
+    def has_more(self) -> bool:
+        """Tell whether the rest of the data is to be asked for (read-next)."""
+        return bool(self.control & MORE)
+
+    @property
     def is_error(self) -> bool:
         """Tell whether this is an error reply; its data is then one byte of error bits."""
         return bool(self.control & ERROR)
@@ -73,6 +80,25 @@ def encode(frame: Frame, wake: int = 4) -> bytes:
 def read_request(address: str, identifier: int) -> bytes:
     """Return the request that reads one data identifier of one meter."""
     return encode(Frame(address, READ, identifier.to_bytes(4, "little")))
+
+
+def next_request(address: str, identifier: int, sequence: int) -> bytes:
+    """Return the request for a following frame of an answer; the first of them is number 1."""
+    data = identifier.to_bytes(4, "little") + bytes((sequence,))
+    return encode(Frame(address, READ_NEXT, data))
+
+
+def address_request(address: str = ANY_ADDRESS) -> bytes:
+    """Return the request for a meter's address; without one it goes to whoever is there."""
+    return encode(Frame(address, READ_ADDRESS))
+
+
+def matches(pattern: str, address: str) -> bool:
+    """Tell whether an address is meant by a pattern with AA for any byte."""
+    pairs = zip(range(0, 12, 2), range(2, 13, 2), strict=True)
+    return len(pattern) == len(address) == 12 and all(
+        pattern[start:end] in (WILDCARD, address[start:end]) for start, end in pairs
+    )
 
 
 class Decoder:

@@ -1,40 +1,40 @@
-"""The DL/T 645 driver: polls the meters of one bus, one after the other."""
+"""The DL/T 645 driver: visits the meters of one bus and tells what they measure and suffered."""
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from random import Random
+from functools import partial
+from typing import Any
 
-from core.contracts.errors import DeviceError, DeviceRefusedError
-from edge.backoff import Backoff
-from edge.driver import DriverContext, LinkError, PollingDriver, ReportRule
-from edge.drivers.dlt645.bus import Bus, NoSuchDataError
-from edge.drivers.dlt645.codec import CodecError
-from edge.drivers.dlt645.items import ITEMS, Item
+import structlog
+
+from edge.driver import DriverContext, DriverSink, PollingDriver, ReportRule
+from edge.drivers.dlt645.conditions import Conditions, Transition
+from edge.drivers.dlt645.link import Link
+from edge.drivers.dlt645.memory import Memory, Remembered
+from edge.drivers.dlt645.meter import MeterReader, Reading
 from edge.drivers.dlt645.settings import Dlt645Settings, MeterSettings
+from edge.drivers.meter_values import presentable
 from edge.drivers.settings import report_rules
+from edge.transport.bus import Bus
+from edge.transport.rounds import Rounds, Tell
 
-#: An identifier that a meter does not have is asked again after so long (real time): the
-#: meter may have been exchanged.
-_ASK_AGAIN_S = 6 * 3600
-_TRIES = 2
-#: One meter's share of a poll, in answers' time-outs.
+#: One meter's share of the bus in a round, in answers' time-outs.
 _BUDGET = 4
+_RELAY_OPEN = 1 << 4
+#: Meter numbers that say nothing.
+_NO_NUMBER = frozenset({"000000000000", "FFFFFFFFFFFF", "999999999999"})
 
-Values = dict[str, float | bool]
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
 class _Meter:
     settings: MeterSettings
-    backoff: Backoff
-    missing: dict[int, float] = field(default_factory=dict)
-    """Identifier -> monotonic time at which the meter said that it does not have it."""
-    relay_open: bool | None = None
-    not_before: float = 0.0
+    reader: MeterReader
+    conditions: Conditions
+    identity: dict[str, str] = field(default_factory=dict)
 
 
 def create(settings: Dlt645Settings, context: DriverContext) -> Dlt645Driver:
@@ -43,24 +43,34 @@ def create(settings: Dlt645Settings, context: DriverContext) -> Dlt645Driver:
 
 
 class Dlt645Driver(PollingDriver):
-    """Reads energy, voltages, currents, power, power factor, frequency and the relay."""
+    """Reads registers, measured values, status words and event counters."""
 
     def __init__(self, settings: Dlt645Settings, context: DriverContext) -> None:
-        count = len(settings.meters)
+        self._rounds = Rounds(
+            settings, context, settings.device_ids(),
+            timeout_s=settings.timeout_s, budget_s=settings.timeout_s * _BUDGET,
+        )  # fmt: skip
         super().__init__(
-            f"dlt645 {settings.host}:{settings.port}",
+            f"dlt645 {settings.channel}",
             settings.device_ids(),
             period_s=settings.period_s,
-            poll_timeout_s=settings.timeout_s * (_BUDGET * count + 1) + 5,
+            poll_timeout_s=self._rounds.longest_s,
         )
         self._settings = settings
         self._clock = context.clock
-        self._bus = Bus(settings.host, settings.port, settings.timeout_s)
-        random = Random()  # noqa: S311 (jitter, not a secret)
-        self._meters = [
-            _Meter(item, Backoff(random, base_s=4 * settings.timeout_s, cap_s=300))
-            for item in settings.meters
-        ]
+        self._link = Link(settings.timeout_s)
+        self._memory = Memory(context.data, f"{settings.channel}/{settings.meters[0].device}")
+        self._meters = {
+            meter.device: _Meter(
+                meter, MeterReader(settings, meter, self._link), Conditions(meter.medium)
+            )
+            for meter in settings.meters
+        }
+
+    @property
+    def gateway(self) -> str | None:
+        """Return the channel's name when it carries more than one meter."""
+        return self._rounds.gateway
 
     @property
     def reports(self) -> Mapping[str, ReportRule]:
@@ -70,101 +80,84 @@ class Dlt645Driver(PollingDriver):
     def health(self) -> Mapping[str, int]:
         """Return counters: bytes outside frames, replies to nobody, identifiers not there."""
         return {
-            "skipped_bytes": self._bus.skipped_bytes,
-            "unmatched_frames": self._bus.unmatched,
-            "missing_items": sum(len(meter.missing) for meter in self._meters),
+            "skipped_bytes": self._link.skipped_bytes,
+            "unmatched_frames": self._link.unmatched,
+            "retries": self._link.retries,
+            "missing_items": sum(meter.reader.missing for meter in self._meters.values()),
         }
 
+    async def start(self, sink: DriverSink) -> None:
+        """Recall the meters' counters and numbers."""
+        await super().start(sink)
+        for device, known in self._memory.load().items():
+            if device in self._meters:
+                self._meters[device].conditions.counts.update(known.counts)
+                self._meters[device].identity.update(known.identity)
+
     async def stop(self) -> None:
-        """Close the connection."""
-        await self._bus.close()
+        """Give the bus back."""
+        await self._rounds.stop()
 
     async def poll(self) -> None:
         """Read every meter that is due; a meter that is dead does not stop the others."""
-        await self._bus.connect()
-        answered = tried = 0
-        last: Exception | None = None
-        for meter in self._meters:
-            if meter.not_before > time.monotonic():
-                continue
-            tried += 1
-            try:
-                await self._read_meter(meter)
-            except (DeviceError, CodecError) as error:
-                last = error
-                if isinstance(error, LinkError) and error.cause == "gateway":
-                    raise
-                await self._sink.failed(meter.settings.device, _readable(error))
-                pause = meter.backoff.next()
-                # The first failure may be a disturbed line: the meter is asked next time.
-                meter.not_before = time.monotonic() + pause if meter.backoff.failures > 1 else 0
-            else:
-                answered += 1
-                meter.backoff.reset()
-        if tried and not answered:
-            # Perhaps the socket is half open: begin anew.
-            await self._bus.close()
-            raise LinkError(f"no meter answered: {last}", "bus" if tried > 1 else "device")
+        await self._rounds.run(self._visit, self._sink)
 
-    async def _read_meter(self, meter: _Meter) -> None:
-        device = meter.settings.device
-        values: Values = {}
-        latency_ms: float | None = None
+    async def _visit(self, bus: Bus, device: str) -> Tell:
+        meter = self._meters[device]
+        share_s = self._settings.timeout_s * _BUDGET / 2
+        reading = await meter.reader.read(bus, self._clock.now_ms, self._sink.count, share_s)
+        return partial(self._tell, meter, reading, self._clock.now_ms())
+
+    async def _tell(self, meter: _Meter, reading: Reading, at: int) -> None:
+        device, medium = meter.settings.device, meter.settings.medium
+        values = reading.values
+        await self._sink.reached(device, reading.latency_ms)
+        await self._tell_replacement(meter, reading, at)
+        words = values.pop("_words", {})
+        meter.conditions.see_words(words)
+        meter.conditions.see_counts(values.pop("_counts", {}))
+        if (offset := values.get("clock_offset_s")) is not None:
+            wrong = abs(offset) > self._settings.clock_limit_s
+            meter.conditions.see_condition("clock_wrong", stands=wrong)
+        for transition in meter.conditions.transitions():
+            await self._sink.emit("meter.event", device, _event(medium, transition), at)
+            meter.conditions.told(transition)
+        if 3 in words:
+            name = "relay_closed" if medium == "electricity" else "valve_open"
+            values[name] = not words[3] & _RELAY_OPEN
+        data = presentable({"medium": medium, **values}, self._sink.count)
+        await self._sink.emit("meter.reading", device, data, at)
+        self._remember(meter)
+
+    async def _tell_replacement(self, meter: _Meter, reading: Reading, at: int) -> None:
+        """Tell when the meter's number, or an address that is not configured, is another one."""
+        number = reading.values.pop("_number", None)
+        seen = {} if number is None or number in _NO_NUMBER else {"number": number}
+        if meter.settings.address == "any":
+            seen["address"] = reading.address
+        for name, value in seen.items():
+            known = meter.identity.get(name)
+            if known is not None and known != value:
+                data = {
+                    "medium": meter.settings.medium, "event": "meter_replaced", "active": True,
+                    "raw_code": f"{name} {known} > {value}"[:64],
+                }  # fmt: skip
+                await self._sink.emit("meter.event", meter.settings.device, data, at)
+                meter.conditions.forget_counts()
+                meter.reader.forget()
+                meter.identity.clear()
+                break
+        meter.identity.update(seen)
+
+    def _remember(self, meter: _Meter) -> None:
+        known = Remembered(meter.conditions.counts, meter.identity)
         try:
-            async with asyncio.timeout(self._settings.timeout_s * _BUDGET):
-                for item in ITEMS[meter.settings.phases]:
-                    found, latency = await self._read_item(meter, item)
-                    values |= found
-                    latency_ms = latency_ms or latency
-        except TimeoutError:
-            raise LinkError(f"meter {meter.settings.address}: too slow", "device") from None
-        if not values:
-            raise LinkError(f"meter {meter.settings.address}: has none of the items", "protocol")
-        at = self._clock.now_ms()
-        await self._sink.reached(device, latency_ms)
-        await self._report_relay(meter, values, at)
-        await self._sink.emit("meter.reading", device, {"medium": "electricity", **values}, at)
-
-    async def _read_item(self, meter: _Meter, item: Item) -> tuple[Values, float | None]:
-        """Read one item, or what stands in for it; an item that is missing gives nothing."""
-        asked = meter.missing.get(item.identifier)
-        if asked is None or time.monotonic() - asked > _ASK_AGAIN_S:
-            try:
-                payload, latency_ms = await self._ask(meter, item)
-                meter.missing.pop(item.identifier, None)
-                return item.decode(payload), latency_ms
-            except NoSuchDataError:
-                meter.missing[item.identifier] = time.monotonic()
-            except (DeviceRefusedError, CodecError):
-                # Refused or unreadable this time only; the other items are still good.
-                self._sink.count("items_refused")
-                return {}, None
-        values: Values = {}
-        latest: float | None = None
-        for other in item.instead:
-            found, latency = await self._read_item(meter, other)
-            values |= found
-            latest = latest or latency
-        return values, latest
-
-    async def _ask(self, meter: _Meter, item: Item) -> tuple[bytes, float]:
-        for attempt in range(1, _TRIES + 1):
-            try:
-                return await self._bus.read(meter.settings.address, item.identifier)
-            except LinkError as error:
-                if attempt == _TRIES or error.cause == "gateway":
-                    raise
-                self._sink.count("retries")
-        raise AssertionError("unreachable")
-
-    async def _report_relay(self, meter: _Meter, values: Values, at: int) -> None:
-        closed = values.get("relay_closed")
-        if closed is None or meter.relay_open is (not closed):
-            return
-        data = {"medium": "electricity", "event": "relay_opened", "active": not closed}
-        await self._sink.emit("meter.event", meter.settings.device, data, at)
-        meter.relay_open = not closed
+            self._memory.save(meter.settings.device, known)
+        except OSError as error:
+            self._sink.count("memory_not_saved")
+            _log.debug("memory_not_saved", device=meter.settings.device, error=str(error))
 
 
-def _readable(error: Exception) -> Exception:
-    return LinkError(str(error), "protocol") if isinstance(error, CodecError) else error
+def _event(medium: str, transition: Transition) -> dict[str, Any]:
+    data = {"medium": medium, "event": transition.event, "active": transition.active}
+    return data if transition.raw_code is None else {**data, "raw_code": transition.raw_code}
