@@ -86,6 +86,8 @@ class StreetNode:
         self._run = run
         self._say = say
         self._folder = folder
+        self.watch: Callable[[Played, StreetNode], None] = lambda _played, _node: None
+        """Called about once a second while it plays."""
         self._port = free_port()
         self._clock = ScaledClock.starting_now(run.speed)
         self._settings = settings.model_copy(
@@ -150,8 +152,13 @@ class StreetNode:
         )
         return played
 
+    def pid(self, name: str) -> int | None:
+        """Return the process id of ``broker`` or ``collector``, None while it is down."""
+        return self._supervisor.pid(name)
+
     def _tell(self, played: Played, held: int) -> None:
         self._supervisor.check()
+        self.watch(played, self)
         passed = (played.last_ms - played.first_ms) / 1000
         if int(passed) % 300 < self._run.speed:
             self._say(f"  {passed:6.0f} s  {played.events:>12,} events, {held} batches under way")

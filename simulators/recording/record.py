@@ -32,6 +32,8 @@ class Recording:
         self._stopping = threading.Event()
         self._link = Link(broker, LinkOptions(client_id=f"record:{uuid.uuid4().hex[:8]}"))
         self._link.subscribe(topic_filter, self._on_message)
+        self.seen = 0
+        """Messages that have come."""
         self.missed = 0
         """Messages that came faster than the disk took them."""
 
@@ -83,6 +85,7 @@ class Recording:
             )  # fmt: skip
 
     def _on_message(self, message: Message) -> None:
+        self.seen += 1
         try:
             self._waiting.put_nowait((time.monotonic(), message))
         except queue.Full:

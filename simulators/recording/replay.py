@@ -134,8 +134,13 @@ class Replay:
         *,
         speed: float | None = 1.0,
         afresh: bool = False,
+        patience_s: float = 10.0,
     ) -> None:
-        """``speed`` None is flat out; ``afresh`` publishes as if it happened now."""
+        """``speed`` None is flat out; ``afresh`` publishes as if it happened now.
+
+        ``patience_s`` is for the connection to the broker.
+        """
+        self._patience_s = patience_s
         self._path = path
         self._speed = speed
         self._afresh = Afresh(clock.now_ms()) if afresh else None
@@ -154,7 +159,7 @@ class Replay:
         """Publish everything; return how many messages. Raises :class:`EstateError`."""
         self._link.start()
         try:
-            if not self._link.wait_connected(10):
+            if not self._link.wait_connected(self._patience_s):
                 raise EstateError("the broker cannot be reached")
             began = last = time.monotonic()
             for message in read(self._path):
