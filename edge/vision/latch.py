@@ -22,6 +22,11 @@ class Latch:
         self._candidate: bool | None = None
         self.state: bool | None = None
 
+    @property
+    def pending(self) -> bool:
+        """Tell whether a change is under way: each further picture counts."""
+        return self._candidate is not None and self._candidate is not bool(self.state)
+
     def update(self, now: int, *, present: bool) -> bool | None:
         """Take one frame's verdict; return the new state when it changes, else None.
 
@@ -33,7 +38,7 @@ class Latch:
         self._frames += 1
         held = now - self._since
         needed_ms = self._on_ms if present else self._off_ms
-        needed_frames = self._least_frames if present else _LEAST_FRAMES
+        needed_frames = self._least_frames if present else min(self._least_frames, _LEAST_FRAMES)
         if present is self.state or held < needed_ms or self._frames < needed_frames:
             return None
         self.state = present

@@ -23,7 +23,8 @@ _TURNED, _SAME = 0.5, 0.7
 above which the picture adds to what is usual."""
 _EDGE_LIMIT = 40.0
 _USUAL_FRAMES = 15
-_LEARN = 0.01
+_LEARN_S = 20.0
+"""Time constant (real time) of what is usual."""
 
 
 class Quality:
@@ -38,8 +39,11 @@ class Quality:
         self._edges: npt.NDArray[np.float32] | None = None
         self._frames = 0
 
-    def update(self, grey: Grey) -> Trouble | None:
-        """Return what is wrong with this picture, None when it shows a scene."""
+    def update(self, grey: Grey, passed_s: float = 0.2) -> Trouble | None:
+        """Return what is wrong with this picture, None when it shows a scene.
+
+        ``passed_s`` is the real time since the last one.
+        """
         sharp = cv2.Laplacian(grey, cv2.CV_32F).astype(np.float32)
         level, structure, sharpness = _blocks(grey, sharp)
         if structure < _FLAT and level < _BRIGHT:
@@ -60,7 +64,7 @@ class Quality:
             return "defocused"
         alike = _correlation(edges, self._edges)
         if alike > _SAME:
-            self._learn(sharpness, edges, _LEARN)
+            self._learn(sharpness, edges, min(passed_s / _LEARN_S, 0.1))
         return "turned" if alike < _TURNED else None
 
     def _learn(self, sharpness: float, edges: npt.NDArray[np.float32], weight: float) -> None:

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from core.contracts.batch import MAX_MEDIA_BYTES
+from edge.vision.detection import Box, stands_in
 from edge.vision.picture import Mask, Picture, reduce
 
 _QUALITIES = (80, 65, 50, 35)
 _FACE_WIDTH = 640
+_SCALE = 1.15
+"""Step between the sizes of faces that are looked for."""
 _MARGIN = 8
 """Pixels, beside a third of its size, by which what is blurred is widened on each side: a
 detector often sees only a part of a person."""
+_PERSON_MARGIN = 0.08
+_HEAD = 0.25
+"""Share of a person's height, from the top, in which the head is."""
 _CASCADES = ("haarcascade_frontalface_default.xml", "haarcascade_profileface.xml")
 
 
 class SnapshotMaker:
     """Blurs and encodes; loads OpenCV's Haar cascades at the first picture."""
 
-    def __init__(self, width: int = 640) -> None:
+    def __init__(
+        self, width: int = 640, persons: Callable[[Picture], Sequence[Box]] | None = None
+    ) -> None:
+        """Take the width (pixels) of the pictures, and what finds persons in one (BGR).
+
+        Without the latter only what is given as private is known.
+        """
         self._width = width
+        self._persons = persons
         self._cascades: list[cv2.CascadeClassifier] = []
 
     def make(self, picture: Picture, private: Mask, interest: Mask) -> bytes | None:
@@ -30,11 +44,16 @@ class SnapshotMaker:
 
         Faces are blurred wherever they are, and what is ``private`` (passers-by) is blurred
         outside of ``interest``, the zone that the event is about. Both masks may be of
-        another size than the picture.
+        another size than the picture. Persons that the detector finds are blurred whole where
+        they do not stand in the zone, and their heads where they do.
         """
         image = reduce(picture, self._width).copy()
         outside = _fit(private & ~interest, image)
         outside = _boxes(outside) & (1 - _fit(interest, image))
+        for person in self._persons(image) if self._persons else ():
+            hidden = person if not stands_in(person, interest) else _head(person)
+            left, top, right, bottom = hidden.widened(_PERSON_MARGIN).pixels(image.shape)
+            outside[top:bottom, left:right] = 1
         for x, y, width, height in self._faces(image):
             # Heads are larger than the faces found in them.
             cv2.rectangle(
@@ -59,10 +78,14 @@ class SnapshotMaker:
         found: list[tuple[int, int, int, int]] = []
         for cascade in self._cascades:
             # Better a blurred window too many than a face too few: two neighbours suffice.
-            for box in cascade.detectMultiScale(grey, 1.1, 2, minSize=(16, 16)):
+            for box in cascade.detectMultiScale(grey, _SCALE, 2, minSize=(16, 16)):
                 x, y, width, height = (round(int(value) * scale) for value in box)
                 found.append((x, y, width, height))
         return found
+
+
+def _head(person: Box) -> Box:
+    return Box(person.left, person.top, person.right, person.top + person.height * _HEAD)
 
 
 def _unrecognisable(image: Picture) -> Picture:

@@ -1,7 +1,8 @@
-"""Where pictures come from: MJPEG over HTTP, or what OpenCV opens (RTSP, files).
+"""Where pictures come from: MJPEG or single JPEGs over HTTP, or what OpenCV opens (RTSP, files).
 
-A source is used by one thread. ``frames()`` yields a picture at most so often as asked and
-raises :class:`LinkError` within seconds when none comes.
+A source is used by one thread. ``frames()`` yields a picture at most so often as it is asked
+for and raises :class:`LinkError` within seconds when none comes; what is not asked for is not
+decoded (RTSP and files: not converted).
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -19,18 +21,30 @@ import httpx
 import numpy as np
 
 from edge.driver import LinkError
-from edge.vision.picture import Picture
+from edge.drivers.camera import rtsp
+from edge.drivers.camera.settings import CameraSettings
+from edge.vision.frame import Frame, from_jpeg, from_picture
 
 _START, _END = b"\xff\xd8", b"\xff\xd9"
 _LONGEST_JPEG = 8 * 1024 * 1024
-_MOST_PIXELS = 4096 * 2304
 _BAD_PICTURES = 25
+#: A tenth earlier than due, so that a camera at the same rate is not halved by jitter.
+_EARLY = 0.9
+#: For FFmpeg: RTP within the RTSP connection (no packet is lost unseen), and a short look at the
+#: stream before the first picture. OpenCV takes them from the environment only.
+_FFMPEG = "rtsp_transport;tcp|analyzeduration;500000|fflags;nobuffer"
+
+Pause = Callable[[], float]
+"""Returns the real time (s) until the next picture is wanted."""
 
 
 class Source(Protocol):
     """A stream of pictures."""
 
-    def frames(self, stop: threading.Event) -> Iterator[Picture]:
+    counts: Counter[str]
+    """What was passed over."""
+
+    def frames(self, stop: threading.Event, pause: Pause) -> Iterator[Frame]:
         """Yield pictures until ``stop`` is set; raise :class:`LinkError` when they end."""
         ...
 
@@ -69,62 +83,124 @@ class JpegSplitter:
             self._searched = 0
 
 
-class MjpegSource:
-    """MJPEG over HTTP, with Digest or Basic authentication."""
+class HttpSource:
+    """Pictures over HTTP, with Digest or Basic authentication.
+
+    With ``poll_s`` the address gives one JPEG at a time, else a stream of them (MJPEG).
+    """
 
     def __init__(
-        self, url: str, credentials: tuple[str, str] | None, *, fps: float, timeout_s: float
+        self,
+        url: str,
+        credentials: tuple[str, str] | None,
+        *,
+        timeout_s: float,
+        poll_s: float | None = None,
     ) -> None:
         self._url = url
         self._credentials = credentials
-        self._pause_s = 1 / fps
         self._timeout_s = timeout_s
+        self._poll_s = poll_s
+        self.counts: Counter[str] = Counter()
 
-    def frames(self, stop: threading.Event) -> Iterator[Picture]:
+    def frames(self, stop: threading.Event, pause: Pause) -> Iterator[Frame]:
         """Yield pictures; those that come too soon are not even decoded."""
         try:
             with httpx.Client(timeout=self._timeout_s, trust_env=False) as client:
-                auth: httpx.Auth | None = self._credentials and httpx.DigestAuth(*self._credentials)
-                with client.stream("GET", self._url, auth=auth) as response:
-                    if not self._wants_basic(response):
-                        yield from self._read(response, stop)
-                        return
-                auth = httpx.BasicAuth(*(self._credentials or ("", "")))
-                with client.stream("GET", self._url, auth=auth) as response:
-                    yield from self._read(response, stop)
+                if self._poll_s is None:
+                    yield from self._stream(client, stop, pause)
+                else:
+                    yield from self._poll(client, stop, self._poll_s)
         except httpx.TimeoutException:
             raise LinkError(f"no picture for {self._timeout_s:g} s", "device") from None
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
             raise LinkError(str(error) or type(error).__name__, "network") from error
 
-    def _wants_basic(self, response: httpx.Response) -> bool:
-        challenge = response.headers.get("www-authenticate", "").lower()
-        return response.status_code == 401 and bool(self._credentials) and "basic" in challenge
+    def _stream(self, client: httpx.Client, stop: threading.Event, pause: Pause) -> Iterator[Frame]:
+        for auth in self._ways():
+            with client.stream("GET", self._url, auth=auth) as response:
+                if not self._wants_basic(response, auth):
+                    yield from self._read(response, stop, pause)
+                    return
 
-    def _read(self, response: httpx.Response, stop: threading.Event) -> Iterator[Picture]:
-        if response.status_code in (401, 403):
-            raise LinkError(f"credentials refused ({response.status_code})", "credentials")
-        if response.status_code != httpx.codes.OK:
-            raise LinkError(f"HTTP status {response.status_code}", "protocol")
+    def _poll(self, client: httpx.Client, stop: threading.Event, every_s: float) -> Iterator[Frame]:
+        bad = 0
+        while not stop.is_set():
+            began = time.monotonic()
+            frame = from_jpeg(self._fetch(client))
+            if frame is not None:
+                bad = 0
+                yield frame
+            else:
+                self.counts["bad_pictures"] += 1
+                bad += 1
+            if bad * every_s > self._timeout_s:
+                raise LinkError("pictures that cannot be decoded", "protocol")
+            stop.wait(max(every_s - (time.monotonic() - began), 0.02))
+
+    def _fetch(self, client: httpx.Client) -> bytes:
+        """Return one picture's bytes; raise :class:`LinkError` or what httpx raises."""
+        deadline = time.monotonic() + self._timeout_s
+        for auth in self._ways():
+            with client.stream("GET", self._url, auth=auth) as response:
+                if self._wants_basic(response, auth):
+                    continue
+                _check(response)
+                body = bytearray()
+                for chunk in response.iter_bytes():
+                    body += chunk
+                    if len(body) > _LONGEST_JPEG:
+                        raise LinkError("the picture has no end", "protocol")
+                    if time.monotonic() > deadline:
+                        raise LinkError(f"no picture for {self._timeout_s:g} s", "device")
+                return bytes(body)
+        raise LinkError("credentials refused (401)", "credentials")
+
+    def _ways(self) -> list[httpx.Auth | None]:
+        if self._credentials is None:
+            return [None]
+        return [httpx.DigestAuth(*self._credentials), httpx.BasicAuth(*self._credentials)]
+
+    def _wants_basic(self, response: httpx.Response, auth: httpx.Auth | None) -> bool:
+        challenge = response.headers.get("www-authenticate", "").lower()
+        return (
+            response.status_code == 401
+            and isinstance(auth, httpx.DigestAuth)
+            and "basic" in challenge
+            and "digest" not in challenge
+        )
+
+    def _read(
+        self, response: httpx.Response, stop: threading.Event, pause: Pause
+    ) -> Iterator[Frame]:
+        _check(response)
         splitter = JpegSplitter()
-        taken = time.monotonic()
-        # A tenth earlier than due, so that a camera at the same rate is not halved by jitter.
-        due, pace, bad = 0.0, self._pause_s * 0.9, 0
+        taken = yielded = time.monotonic()
+        wanted_at, bad = 0.0, 0
         for chunk in response.iter_raw():
             pictures = splitter.feed(chunk)
             now = time.monotonic()
-            if pictures and now >= due:
-                picture = _decode(pictures[-1])
-                if picture is not None:
-                    taken, due, bad = now, now + pace, 0
-                    yield picture
+            if pictures:
+                # It lives, whether the picture is looked at or not.
+                taken = now
+            if pictures and now >= wanted_at:
+                frame = from_jpeg(pictures[-1])
+                if frame is not None:
+                    yielded, bad = now, 0
+                    yield frame
+                    wanted_at = now + pause() * _EARLY
                 else:
+                    self.counts["bad_pictures"] += 1
                     bad += 1
+            if splitter.oversize:
+                self.counts["oversize_pictures"] += splitter.oversize
+                splitter.oversize = 0
             if stop.is_set():
                 return
-            if bad > _BAD_PICTURES:
+            now = time.monotonic()
+            if bad > _BAD_PICTURES or (bad and now - yielded > self._timeout_s):
                 raise LinkError("pictures that cannot be decoded", "protocol")
-            if time.monotonic() - taken > self._timeout_s:
+            if now - taken > self._timeout_s:
                 raise LinkError(f"no picture for {self._timeout_s:g} s", "device")
         raise LinkError("the stream ended", "network")
 
@@ -132,53 +208,82 @@ class MjpegSource:
 class CaptureSource:
     """RTSP and files, through OpenCV's FFmpeg."""
 
-    def __init__(self, url: str, *, fps: float, timeout_s: float, is_file: bool) -> None:
+    def __init__(self, url: str, *, timeout_s: float, is_file: bool, loop: bool = True) -> None:
         self._url = url
-        self._pause_s = 1 / fps
         self._timeout_s = timeout_s
         self._is_file = is_file
+        self._loop = loop
+        self._over = False
+        self.counts: Counter[str] = Counter()
 
-    def frames(self, stop: threading.Event) -> Iterator[Picture]:
-        """Yield pictures; a file plays at its own speed and begins again at its end."""
-        os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp")
-        limit = int(self._timeout_s * 1000)
-        options = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit]
-        capture = cv2.VideoCapture(self._url, cv2.CAP_FFMPEG, options)
+    def frames(self, stop: threading.Event, pause: Pause) -> Iterator[Frame]:
+        """Yield pictures; a file plays at its own speed."""
+        if self._over:
+            raise LinkError("the file has been played", "device")
+        capture = self._open()
         try:
-            if not capture.isOpened():
-                raise LinkError("the video cannot be opened", "network")
             own_pause = 1 / min(max(capture.get(cv2.CAP_PROP_FPS) or 25.0, 1.0), 120.0)
-            due = 0.0
+            wanted_at, due, bad = 0.0, time.monotonic(), 0
             while not stop.is_set():
-                began = time.monotonic()
-                if not capture.grab():
-                    if not (self._is_file and capture.set(cv2.CAP_PROP_POS_FRAMES, 0)):
-                        raise LinkError("the video ended or gives no picture", "device")
-                    if not capture.grab():
-                        raise LinkError("the file has no pictures", "protocol")
-                if began >= due:
-                    due = began + self._pause_s * 0.9
+                self._grab(capture)
+                now = time.monotonic()
+                if now >= wanted_at:
                     good, picture = capture.retrieve()
                     if good and picture is not None:
-                        yield picture.astype(np.uint8, copy=False)
+                        bad = 0
+                        yield from_picture(picture.astype(np.uint8, copy=False))
+                        wanted_at = now + pause() * _EARLY
+                    else:
+                        self.counts["bad_pictures"] += 1
+                        bad += 1
+                        if bad > _BAD_PICTURES:
+                            raise LinkError("pictures that cannot be decoded", "protocol")
                 if self._is_file:
-                    stop.wait(max(own_pause - (time.monotonic() - began), 0))
+                    due = max(due + own_pause, time.monotonic() - 1)
+                    stop.wait(max(due - time.monotonic(), 0))
         finally:
             capture.release()
 
+    def _open(self) -> cv2.VideoCapture:
+        os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", _FFMPEG)
+        limit = int(self._timeout_s * 1000)
+        options = [
+            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit,
+            cv2.CAP_PROP_N_THREADS, 1,
+        ]  # fmt: skip
+        capture = cv2.VideoCapture(self._url, cv2.CAP_FFMPEG, options)
+        if capture.isOpened():
+            return capture
+        capture.release()
+        if self._is_file:
+            raise LinkError("the file cannot be opened", "device")
+        raise rtsp.why(self._url, self._timeout_s)
+
+    def _grab(self, capture: cv2.VideoCapture) -> None:
+        if capture.grab():
+            return
+        if not self._is_file:
+            raise LinkError("the stream gives no picture any more", "device")
+        if not self._loop:
+            self._over = True
+            raise LinkError("the file has been played", "device")
+        if not capture.set(cv2.CAP_PROP_POS_FRAMES, 0) or not capture.grab():
+            raise LinkError("the file has no pictures", "protocol")
+
 
 def open_source(
-    url: str, credentials: tuple[str, str] | None, base: Path, *, fps: float, timeout_s: float
+    settings: CameraSettings, credentials: tuple[str, str] | None, base: Path
 ) -> Source:
-    """Return the source for an address; nothing is opened yet."""
+    """Return the source for a camera's address; nothing is opened yet."""
+    url, timeout_s = settings.url, settings.timeout_s
     scheme = urlsplit(url).scheme.lower()
     if scheme in ("http", "https"):
-        return MjpegSource(url, credentials, fps=fps, timeout_s=timeout_s)
+        return HttpSource(url, credentials, timeout_s=timeout_s, poll_s=settings.poll_s)
     if scheme in ("rtsp", "rtsps"):
         full = url if credentials is None else _with_credentials(url, credentials)
-        return CaptureSource(full, fps=fps, timeout_s=timeout_s, is_file=False)
+        return CaptureSource(full, timeout_s=timeout_s, is_file=False)
     path = base / url.removeprefix("file://")
-    return CaptureSource(str(path), fps=fps, timeout_s=timeout_s, is_file=True)
+    return CaptureSource(str(path), timeout_s=timeout_s, is_file=True, loop=settings.loop)
 
 
 def _with_credentials(url: str, credentials: tuple[str, str]) -> str:
@@ -187,24 +292,8 @@ def _with_credentials(url: str, credentials: tuple[str, str]) -> str:
     return urlunsplit(parts._replace(netloc=f"{user}:{password}@{parts.netloc}"))
 
 
-def _decode(jpeg: bytes) -> Picture | None:
-    size = _jpeg_size(jpeg)
-    if size is None or size[0] * size[1] > _MOST_PIXELS:
-        return None
-    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-    return None if picture is None else picture.astype(np.uint8, copy=False)
-
-
-def _jpeg_size(jpeg: bytes) -> tuple[int, int] | None:
-    """Return (width, height) from the frame header, so that a bomb is not even decoded."""
-    at = 2
-    while at + 9 <= len(jpeg) and jpeg[at] == 0xFF:
-        marker = jpeg[at + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = (
-                int.from_bytes(jpeg[at + 5 : at + 7], "big"),
-                int.from_bytes(jpeg[at + 7 : at + 9], "big"),
-            )
-            return width, height
-        at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
-    return None
+def _check(response: httpx.Response) -> None:
+    if response.status_code in (401, 403):
+        raise LinkError(f"credentials refused ({response.status_code})", "credentials")
+    if response.status_code != httpx.codes.OK:
+        raise LinkError(f"HTTP status {response.status_code}", "protocol")
