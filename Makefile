@@ -64,6 +64,8 @@ lock: ## Write requirements/*.txt and web/package-lock.json anew (UPGRADE=--upgr
 	$(COMPILE) pyproject.toml --extra build -o requirements/run.txt
 	$(COMPILE) pyproject.toml --extra build --extra dev -c requirements/run.txt -o requirements/dev.txt
 	$(COMPILE) requirements/node.in -o requirements/node.txt
+	$(COMPILE) --no-deps requirements/models.in -o requirements/models.txt
+	$(COMPILE) --no-deps requirements/samples.in -o requirements/samples.txt
 	$(BIN)/python scripts/setup.py npm install --package-lock-only --omit-lockfile-registry-resolved
 
 clean: ## Remove everything that was built, but no data

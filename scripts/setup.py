@@ -20,6 +20,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -153,6 +154,26 @@ def install_locked(name: str) -> None:
     stamp(name, digest(lock))
 
 
+def ensure_files(name: str, purpose: str) -> None:
+    """Install the packages of a lock file without what they ask for: only their files are used.
+
+    Nothing depends on them; where they cannot be had, that is said once a day.
+    """
+    lock = digest(ROOT / "requirements" / name)
+    missing = f"missing {lock} {time.strftime('%Y-%m-%d')}"
+    if stamps().get(name) in (lock, missing):
+        return
+    say(f"installing the packages of requirements/{name}")
+    options = ("--no-deps", "--only-binary", ":all:", "--retries", "1", "--timeout", "10")
+    try:
+        pip(*options, "--require-hashes", "-r", str(ROOT / "requirements" / name))
+    except SetupError as error:
+        say(f"without them {purpose} ({error})")
+        stamp(name, missing)
+    else:
+        stamp(name, lock)
+
+
 def pip(*arguments: str) -> None:
     """Call the pip of .venv."""
     run([PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments])
@@ -236,6 +257,9 @@ def prepare(goal: str) -> None:
         ensure_venv()
         if goal != "npm":
             ensure_packages(["run.txt", "dev.txt"] if goal == "run" else ["dev.txt"])
+            ensure_files("models.txt", "cameras recognise no persons")
+            if goal == "test":
+                ensure_files("samples.txt", "tests with photographs and clips are skipped")
             ensure_console()
         if goal != "run":
             ensure_node_modules()
