@@ -20,9 +20,11 @@ OVERHEAD = 12
 MAXIMUM_DATA = 200
 
 READ = 0x11
+READ_NEXT = 0x12
 READ_ADDRESS = 0x13
 BROADCAST_TIME = 0x08
 REPLY = 0x80
+MORE = 0x20
 ERROR_REPLY = 0xC0
 ERROR_OTHER = 0x01
 ERROR_NO_DATA = 0x02
@@ -117,6 +119,27 @@ def bcd(value: float, decimals: int, size: int, *, signed: bool = False) -> byte
     if value < 0 and scaled:
         out[-1] |= 0x80
     return bytes(out)
+
+
+def matches(pattern: str, address: str) -> bool:
+    """Tell whether a request's address means a meter: AA stands for any byte (from the top)."""
+    pairs = [(pattern[at : at + 2], address[at : at + 2]) for at in range(0, 12, 2)]
+    return all(asked in ("AA", own) for asked, own in pairs)
+
+
+def collide(replies: list[bytes]) -> bytes:
+    """Return what is heard when several answer at once; of one, its own bytes.
+
+    On RS-485 the dominant level wins, so that the bits of all are mixed.
+    """
+    if not replies:
+        return b""
+    heard = bytearray(max(map(len, replies)))
+    heard[:] = b"\xff" * len(heard)
+    for reply in replies:
+        for index, byte in enumerate(reply):
+            heard[index] &= byte
+    return bytes(heard)
 
 
 def word(value: int) -> bytes:

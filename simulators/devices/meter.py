@@ -1,25 +1,28 @@
-"""A DL/T 645-2007 gateway: several meters behind one TCP socket, as on one RS-485 line."""
+"""DL/T 645-2007 meters on one line: behind a TCP gateway's socket, or a serial port."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
+from pathlib import Path
 
 from core.contracts.errors import ContractError
 from core.runtime.clock import Clock
 from simulators.devices import dlt645
-from simulators.devices.dlt645 import Frame, FrameReader, bcd, word
+from simulators.devices.dlt645 import Frame, FrameReader, bcd, collide, word
 from simulators.devices.listener import Listener
-from simulators.devices.meter_model import MeterModel, MeterState
+from simulators.devices.meter_model import CAPACITY_KWH, TARIFF_SHARES, MeterModel, MeterState
+from simulators.devices.serial_port import SerialPort
 from simulators.rhythms import local
 
-Encoder = Callable[[MeterState, datetime], bytes]
+Encoder = Callable[[MeterState], bytes]
 _IDLE_S = 600.0
+#: Registers that a bad transmission may show as 0.
+_REGISTERS = frozenset({0x00000000, 0x00010000})
 
 
 def _kwh(value: float) -> bytes:
-    return bcd(value % 1_000_000, 2, 4)
+    return bcd(value % CAPACITY_KWH, 2, 4)
 
 
 def _kw(watts: float) -> bytes:
@@ -34,46 +37,66 @@ def _amperes(value: float) -> bytes:
     return bcd(value, 3, 3, signed=True)
 
 
-def _date_and_weekday(_: MeterState, now: datetime) -> bytes:
-    digits = now.strftime("%y%m%d") + f"{now.isoweekday() % 7:02d}"
-    return bytes(reversed(bytes.fromhex(digits)))
+def _digits(text: str) -> bytes:
+    return bytes(reversed(bytes.fromhex(text)))
 
 
-def _time_of_day(_: MeterState, now: datetime) -> bytes:
-    return bytes(reversed(bytes.fromhex(now.strftime("%H%M%S"))))
+def _date_and_weekday(state: MeterState) -> bytes:
+    now = local(state.clock_ms)
+    return _digits(now.strftime("%y%m%d") + f"{now.isoweekday() % 7:02d}")
+
+
+def _time_of_day(state: MeterState) -> bytes:
+    return _digits(local(state.clock_ms).strftime("%H%M%S"))
+
+
+def _tariffs(state: MeterState) -> tuple[float, ...]:
+    return tuple(state.energy_kwh * share for share in TARIFF_SHARES)
+
+
+def _demand_max(state: MeterState) -> bytes:
+    at = local(state.demand_max_at).strftime("%y%m%d%H%M")
+    return bcd(state.demand_max_w / 1000, 4, 3, signed=True) + _digits(at)
+
+
+def _words(state: MeterState) -> bytes:
+    return b"".join(map(word, state.status_words))
 
 
 #: What every meter can be asked, by data identifier.
 _COMMON: dict[int, Encoder] = {
-    0x00000000: lambda state, _: _kwh(state.energy_kwh),
-    0x00010000: lambda state, _: _kwh(state.energy_kwh),
-    0x00020000: lambda _state, _: _kwh(0),
-    0x02030000: lambda state, _: _kw(state.power_w),
-    0x02060000: lambda state, _: bcd(state.power_factor, 3, 2, signed=True),
-    0x02800002: lambda state, _: bcd(state.frequency_hz, 2, 2),
-    0x02800004: lambda state, _: bcd(state.demand_w / 1000, 4, 3),
-    0x02800007: lambda state, _: bcd(state.temperature_c, 1, 2, signed=True),
+    0x00000000: lambda state: _kwh(state.energy_kwh),
+    0x00010000: lambda state: _kwh(state.energy_kwh),
+    0x0001FF00: lambda state: b"".join(map(_kwh, (state.energy_kwh, *_tariffs(state)))),
+    0x00020000: lambda state: _kwh(state.export_kwh),
+    0x01010000: _demand_max,
+    0x02030000: lambda state: _kw(state.power_w),
+    0x02060000: lambda state: bcd(state.power_factor, 3, 2, signed=True),
+    0x02800002: lambda state: bcd(state.frequency_hz, 2, 2),
+    0x02800004: lambda state: bcd(state.demand_w / 1000, 4, 3),
+    0x02800007: lambda state: bcd(state.temperature_c, 1, 2, signed=True),
     0x04000101: _date_and_weekday,
     0x04000102: _time_of_day,
-    0x03110000: lambda _state, _: bcd(0, 0, 3),
-    0x03300D00: lambda _state, _: bcd(0, 0, 3),
-    0x03300E00: lambda _state, _: bcd(0, 0, 3),
+    0x04000402: lambda state: _digits(state.number),
+    0x040005FF: _words,
 }
 #: What only a three-phase meter can be asked: the blocks of all phases.
 _THREE_PHASE: dict[int, Encoder] = {
-    0x0201FF00: lambda state, _: b"".join(map(_volts, state.voltage_v)),
-    0x0202FF00: lambda state, _: b"".join(map(_amperes, state.current_a)),
-    0x0203FF00: lambda state, _: b"".join(map(_kw, (state.power_w, *state.phase_w))),
+    0x0201FF00: lambda state: b"".join(map(_volts, state.voltage_v)),
+    0x0202FF00: lambda state: b"".join(map(_amperes, state.current_a)),
+    0x0203FF00: lambda state: b"".join(map(_kw, (state.power_w, *state.phase_w))),
 }
 
 
-def encode_item(identifier: int, state: MeterState, now: datetime) -> bytes | None:
+def encode_item(identifier: int, state: MeterState) -> bytes | None:
     """Encode one data item; None when this meter does not have it."""
     if encoder := _COMMON.get(identifier):
-        return encoder(state, now)
+        return encoder(state)
     phases = len(state.voltage_v)
     if phases == 3 and (encoder := _THREE_PHASE.get(identifier)):
-        return encoder(state, now)
+        return encoder(state)
+    if identifier in state.counts:
+        return _counter(state.counts[identifier], single=identifier >= 0x03110000)
     group, phase = identifier >> 16, identifier >> 8 & 0xFF
     if identifier & 0xFF == 0 and 1 <= phase <= phases:
         if group == 0x0201:
@@ -82,27 +105,112 @@ def encode_item(identifier: int, state: MeterState, now: datetime) -> bytes | No
             return _amperes(state.current_a[phase - 1])
         if group == 0x0203:
             return _kw(state.phase_w[phase - 1])
+    if group == 0x0001 and identifier & 0xFF == 0 and 1 <= phase <= len(TARIFF_SHARES):
+        return _kwh(_tariffs(state)[phase - 1])
     if 0x04000501 <= identifier <= 0x04000507:
         return word(state.status_words[identifier - 0x04000501])
     return None
 
 
-class MeterGateway:
-    """Answers for its meters on one TCP port; ``meters`` maps 12-digit addresses to models."""
+def _counter(counts: tuple[int, ...], *, single: bool) -> bytes:
+    """Encode a count, or for each phase a count and the minutes that it lasted."""
+    if single:
+        return bcd(counts[0], 0, 3)
+    return b"".join(bcd(count, 0, 3) + bcd(5 * count, 0, 3) for count in counts)
 
-    def __init__(
-        self, clock: Clock, meters: dict[str, MeterModel], *, host: str = "127.0.0.1", port: int = 0
-    ) -> None:
+
+class MeterLine:
+    """The meters of one line and what they answer; ``meters`` maps 12-digit addresses to models."""
+
+    def __init__(self, clock: Clock, meters: dict[str, MeterModel]) -> None:
         for address in meters:
             if len(address) != 12 or not address.isdecimal():
                 raise ContractError(f"{address!r} is not a meter address", remedy="12 digits")
         self._clock = clock
         self._meters = meters
-        self._listener = Listener(self._serve, host=host, port=port)
+        self.frame_bytes = dlt645.MAXIMUM_DATA - 4
+        """An answer longer than this goes out in several frames."""
         self.answered = 0
         self.refused = 0
         self.unread_bytes = 0
         """Bytes that belonged to no frame."""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer what comes over one connection."""
+        frames = FrameReader()
+        while True:
+            async with asyncio.timeout(_IDLE_S):
+                chunk = await reader.read(4096)
+            if not chunk:
+                return
+            skipped = frames.skipped
+            replies = [self.reply(frame) for frame in frames.feed(chunk)]
+            self.unread_bytes += frames.skipped - skipped
+            for reply in replies:
+                if reply:
+                    writer.write(bytes((dlt645.WAKE_UP,)) * 4 + reply)
+            await writer.drain()
+
+    def reply(self, request: Frame) -> bytes:
+        """Return the bytes that follow a request on the line: of several who answer, a mess."""
+        if request.control & dlt645.REPLY or request.address == dlt645.BROADCAST:
+            return b""
+        meant = [
+            self._answer(Frame(address, request.control, request.data), meter)
+            for address, meter in self._meters.items()
+            if meter.answers and dlt645.matches(request.address, address)
+        ]
+        return collide([frame.encode() for frame in meant if frame is not None])
+
+    def _answer(self, request: Frame, meter: MeterModel) -> Frame | None:
+        if request.control == dlt645.READ_ADDRESS and not request.data:
+            self.answered += 1
+            control = dlt645.READ_ADDRESS | dlt645.REPLY
+            return Frame(request.address, control, _digits(request.address))
+        if request.control == dlt645.READ and len(request.data) >= 4:
+            return self._read(request, meter, 0)
+        if request.control == dlt645.READ_NEXT and len(request.data) == 5 and request.data[4]:
+            return self._read(request, meter, request.data[4])
+        return self._refuse(request, dlt645.ERROR_OTHER)
+
+    def _read(self, request: Frame, meter: MeterModel, sequence: int) -> Frame | None:
+        identifier = request.data[:4]
+        number = int.from_bytes(identifier, "little")
+        if number in meter.faults.silent:
+            return None
+        item = None
+        if number not in meter.faults.missing:
+            item = encode_item(number, meter.state(self._clock.now_ms()))
+        piece = None if item is None else self._piece(item, sequence)
+        if item is None or piece is None:
+            return self._refuse(request, dlt645.ERROR_NO_DATA)
+        if number in _REGISTERS and meter.faults.zero_reads:
+            meter.faults.zero_reads -= 1
+            piece = bytes(len(piece))
+        self.answered += 1
+        control = request.control | dlt645.REPLY
+        control |= dlt645.MORE if len(item) > (sequence + 1) * self.frame_bytes else 0
+        tail = bytes((sequence,)) if sequence else b""
+        return Frame(request.address, control, identifier + piece + tail)
+
+    def _piece(self, item: bytes, sequence: int) -> bytes | None:
+        """Return the part of an answer that goes into one frame; None beyond its end."""
+        start = sequence * self.frame_bytes
+        return item[start : start + self.frame_bytes] if start < max(len(item), 1) else None
+
+    def _refuse(self, request: Frame, error: int) -> Frame:
+        self.refused += 1
+        return Frame(request.address, request.control | dlt645.ERROR_REPLY, bytes((error,)))
+
+
+class MeterGateway(MeterLine):
+    """A gateway's TCP port and the meters on its line."""
+
+    def __init__(
+        self, clock: Clock, meters: dict[str, MeterModel], *, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
+        super().__init__(clock, meters)
+        self._listener = Listener(self.serve, host=host, port=port)
 
     @property
     def port(self) -> int:
@@ -122,51 +230,28 @@ class MeterGateway:
         """Close every connection."""
         await self._listener.stop()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        frames = FrameReader()
-        while True:
-            async with asyncio.timeout(_IDLE_S):
-                chunk = await reader.read(4096)
-            if not chunk:
-                return
-            skipped = frames.skipped
-            replies = [self.answer(frame) for frame in frames.feed(chunk)]
-            self.unread_bytes += frames.skipped - skipped
-            for reply in replies:
-                if reply is not None:
-                    writer.write(bytes((dlt645.WAKE_UP,)) * 4 + reply.encode())
-            await writer.drain()
 
-    def answer(self, request: Frame) -> Frame | None:
-        """Return the reply to a request, or None where a meter stays silent."""
-        if request.control & dlt645.REPLY or request.address == dlt645.BROADCAST:
-            return None
-        address = request.address
-        if address == dlt645.WILDCARD:
-            # On a shared line every meter would answer at once, and none could be read.
-            if len(self._meters) != 1:
-                return None
-            address = next(iter(self._meters))
-        meter = self._meters.get(address)
-        if meter is None or not meter.answers:
-            return None
-        if request.control == dlt645.READ_ADDRESS and not request.data:
-            self.answered += 1
-            data = bytes(reversed(bytes.fromhex(address)))
-            return Frame(address, dlt645.READ_ADDRESS | dlt645.REPLY, data)
-        if request.control == dlt645.READ and len(request.data) >= 4:
-            return self._read(address, meter, request)
-        return self._refuse(address, request, dlt645.ERROR_OTHER)
+class SerialMeters(MeterLine):
+    """Meters on a serial port: a pseudo-terminal, found at ``path``."""
 
-    def _read(self, address: str, meter: MeterModel, request: Frame) -> Frame:
-        identifier = request.data[:4]
-        now_ms = self._clock.now_ms()
-        item = encode_item(int.from_bytes(identifier, "little"), meter.state(now_ms), local(now_ms))
-        if item is None:
-            return self._refuse(address, request, dlt645.ERROR_NO_DATA)
-        self.answered += 1
-        return Frame(address, dlt645.READ | dlt645.REPLY, identifier + item)
+    def __init__(self, clock: Clock, meters: dict[str, MeterModel], path: Path) -> None:
+        super().__init__(clock, meters)
+        self._listener = SerialPort(self.serve, path)
 
-    def _refuse(self, address: str, request: Frame, error: int) -> Frame:
-        self.refused += 1
-        return Frame(address, request.control | dlt645.ERROR_REPLY, bytes((error,)))
+    @property
+    def port(self) -> str:
+        """Return the path of the serial port."""
+        return str(self._listener.path)
+
+    @property
+    def listener(self) -> SerialPort:
+        """Return the port, which a scenario may unplug for a while."""
+        return self._listener
+
+    async def start(self) -> None:
+        """Plug the port in."""
+        await self._listener.start()
+
+    async def stop(self) -> None:
+        """Unplug it."""
+        await self._listener.stop()

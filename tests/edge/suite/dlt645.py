@@ -1,4 +1,4 @@
-"""DL/T 645-2007 over TCP: a gateway with two meters."""
+"""DL/T 645-2007: two meters behind a TCP gateway, and two on a serial port."""
 
 from __future__ import annotations
 
@@ -6,59 +6,84 @@ from pathlib import Path
 from typing import Any
 
 from simulators.devices.faults import LineFaults
-from simulators.devices.meter import MeterGateway
+from simulators.devices.meter import MeterGateway, SerialMeters
 from simulators.devices.meter_model import MeterModel
 from simulators.loads import LoadKind, LoadPlan, LoadSpec
 
 from .peer import Peer
 
-ADDRESSES = {"dlt645-1": "000000000001", "dlt645-2": "000000000002"}
+ADDRESSES = ("000000000001", "000000000002")
 
 
 class Dlt645Peer(Peer):
-    """Two single-phase meters behind one socket."""
+    """A single-phase and a three-phase meter behind one socket."""
 
     protocol = "dlt645"
     expects = frozenset({"meter.reading", "meter.event"})
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
+        prefix = f"{self.protocol}-{self.variant}" if self.variant else self.protocol
         spec = LoadSpec(LoadKind.HOUSEHOLD, 8_000)
         self.meters = {
-            device: MeterModel(7, device, LoadPlan(7, device, spec), phases=1)
-            for device in ADDRESSES
+            f"{prefix}-{number}": MeterModel(
+                7, f"{number}", LoadPlan(7, f"{number}", spec), phases=phases
+            )
+            for number, phases in ((1, 1), (2, 3))
         }
-        self.gateway = MeterGateway(
-            self.clock, {ADDRESSES[device]: model for device, model in self.meters.items()}
-        )
+        self.first = f"{prefix}-1"
+        self.by_address = dict(zip(ADDRESSES, self.meters.values(), strict=True))
+        self.line = self.make()
+
+    def make(self) -> MeterGateway | SerialMeters:
+        return MeterGateway(self.clock, self.by_address)
 
     async def start(self) -> None:
-        await self.gateway.start()
+        await self.line.start()
 
     async def stop(self) -> None:
-        await self.gateway.stop()
+        await self.line.stop()
+
+    @property
+    def channel(self) -> dict[str, Any]:
+        return {"host": "127.0.0.1", "port": self.line.port}
 
     @property
     def entry(self) -> dict[str, Any]:
         return {
-            "driver": "dlt645", "host": "127.0.0.1", "port": self.gateway.port,
-            "period_s": 0.3, "timeout_s": 0.4,
-            "meters": [{"device": d, "address": a} for d, a in ADDRESSES.items()],
+            "driver": "dlt645", **self.channel, "period_s": 0.3, "timeout_s": 0.4,
+            "meters": [
+                {"device": device, "address": address, "phases": model.phases}
+                for (device, model), address in zip(self.meters.items(), ADDRESSES, strict=True)
+            ],
         }  # fmt: skip
 
     @property
     def faults(self) -> LineFaults:
-        return self.gateway.listener.faults
+        return self.line.listener.faults
 
     async def refuse(self) -> None:
-        await self.gateway.listener.suspend()
+        await self.line.listener.suspend()
 
     async def accept(self) -> None:
-        await self.gateway.listener.start()
+        await self.line.listener.start()
 
     async def stir(self) -> tuple[str, str]:
-        self.meters["dlt645-1"].set_relay(self.clock.now_ms(), opened=True)
-        return "meter.event", "dlt645-1"
+        self.meters[self.first].set_relay(self.clock.now_ms(), opened=True)
+        return "meter.event", self.first
 
 
-PEER = Dlt645Peer
+class SerialPeer(Dlt645Peer):
+    """The same meters on a serial port, which is a pseudo-terminal and so has no parity."""
+
+    variant = "serial"
+
+    def make(self) -> SerialMeters:
+        return SerialMeters(self.clock, self.by_address, self.folder / "ttyMeters")
+
+    @property
+    def channel(self) -> dict[str, Any]:
+        return {"serial": {"port": self.line.port, "parity": "N", "gap_s": 0.001}}
+
+
+PEERS = (Dlt645Peer, SerialPeer)
