@@ -171,10 +171,13 @@ class OnvifClient:
         self._refused = 0
         return answer
 
-    async def ask(self, service: str, operation: str, inner: str = "") -> Element:
+    async def ask(
+        self, service: str, operation: str, inner: str = "", *, again: bool = True
+    ) -> Element:
         """Call an operation of a service; ``inner`` is its content with the prefix ``q``."""
         body = f'<q:{operation} xmlns:q="{service}">{inner}</q:{operation}>'
-        return await self.call(self.address(service), f"{service}/{operation}", body)
+        address = self.address(service)
+        return await self.call(address, f"{service}/{operation}", body, again=again)
 
     async def picture(self, address: str) -> bytes:
         """Fetch a picture; raise :class:`LinkError`."""

@@ -117,6 +117,9 @@ class OnvifDriver(StreamingDriver):
         """Deal with one notification; return when what it says is in the journal."""
         raise NotImplementedError
 
+    def _synchronising(self) -> None:
+        """Note that every state is about to be told anew."""
+
     async def _synchronised(self, *, whole: bool) -> None:
         """Note that a synchronisation is over; ``whole``: every state has been told."""
 
@@ -130,7 +133,7 @@ class OnvifDriver(StreamingDriver):
         keeper = asyncio.create_task(self._keep(subscription))
         pull: asyncio.Task[list[Notification]] | None = None
         try:
-            round_ = _Round(await subscription.synchronise())
+            round_ = await self._ask_all(subscription)
             while True:
                 began = time.monotonic()
                 pull = asyncio.create_task(subscription.pull(self._settings.pull_s))
@@ -150,12 +153,16 @@ class OnvifDriver(StreamingDriver):
                     self._sink.count("quick_pulls")
                     await asyncio.sleep(_PAUSE_S)
                 if time.monotonic() - round_.began >= self._settings.sync_s:
-                    round_ = _Round(await subscription.synchronise())
+                    round_ = await self._ask_all(subscription)
         finally:
             keeper.cancel()
             if pull is not None:
                 pull.cancel()
             await asyncio.gather(keeper, *([pull] if pull else []), return_exceptions=True)
+
+    async def _ask_all(self, subscription: PullPoint) -> _Round:
+        self._synchronising()
+        return _Round(await subscription.synchronise())
 
     async def _deal(
         self, subscription: PullPoint, found: list[Notification], round_: _Round

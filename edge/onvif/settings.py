@@ -48,7 +48,9 @@ class OnvifSettings(DriverSettings, SecretSettings):
     """Real time after which every state is asked for anew."""
     clock_limit_s: Annotated[float, Field(ge=2, le=86_400)] = 10
     """By how much the device's clock may be wrong before that is a fault of the device."""
-    inputs: Annotated[dict[Token, InputSettings], Field(max_length=64)] = Field(default_factory=dict)
+    inputs: Annotated[dict[Token, InputSettings], Field(max_length=64)] = Field(
+        default_factory=dict
+    )
     """Token of a digital input -> what is wired to it."""
 
     @model_validator(mode="after")

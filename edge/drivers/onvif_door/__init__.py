@@ -1,0 +1,1 @@
+"""Door controllers that speak ONVIF (profiles A and C)."""
