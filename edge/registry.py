@@ -16,6 +16,11 @@ from edge.drivers.camera.settings import CameraSettings
 from edge.drivers.dlt645.settings import Dlt645Settings
 from edge.drivers.elevator_modbus.settings import ElevatorModbusSettings
 from edge.drivers.isapi_door.settings import IsapiDoorSettings
+from edge.drivers.json_http.settings import JsonHttpSettings
+from edge.drivers.json_mqtt.settings import JsonMqttSettings
+from edge.drivers.onvif_camera.settings import OnvifCameraSettings
+from edge.drivers.onvif_door.settings import OnvifDoorSettings
+from edge.drivers.osdp.settings import OsdpSettings
 from edge.drivers.settings import DriverSettings
 
 
@@ -39,7 +44,12 @@ DRIVERS: Mapping[str, DriverSpec] = MappingProxyType(
             ElevatorModbusSettings, "edge.drivers.elevator_modbus.driver"
         ),
         "isapi_door": DriverSpec(IsapiDoorSettings, "edge.drivers.isapi_door.driver"),
+        "osdp": DriverSpec(OsdpSettings, "edge.drivers.osdp.driver"),
+        "onvif_camera": DriverSpec(OnvifCameraSettings, "edge.drivers.onvif_camera.driver"),
+        "onvif_door": DriverSpec(OnvifDoorSettings, "edge.drivers.onvif_door.driver"),
         "camera": DriverSpec(CameraSettings, "edge.drivers.camera.driver"),
         "bacnet": DriverSpec(BacnetSettings, "edge.drivers.bacnet.driver"),
+        "json_http": DriverSpec(JsonHttpSettings, "edge.drivers.json_http.driver"),
+        "json_mqtt": DriverSpec(JsonMqttSettings, "edge.drivers.json_mqtt.driver"),
     }
 )

@@ -2,11 +2,11 @@
 
 A reader's answer is due within 200 ms, so the talk does not share a thread with anything. The
 thread owns the line and libosdp's context; what readers tell goes to the event loop, and
-commands come from there. Four things that libosdp 3.2.9 leaves to its user are done here: it
-asks a reader that went offline again only after 300 s (:meth:`Bus._tend` does it sooner), its
-command queue holds four (they are given one at a time), a refused status request takes the
-reader offline (a request that was refused is not repeated), and its Python binding loses a
-reference to every event (:func:`_let_go`).
+commands come from there. What libosdp 3.2.9 leaves to its user is done here: it asks a reader
+that went offline again only after 300 s (:meth:`Bus._tend` does it sooner), it does not say
+which command an outcome belongs to (they are given one at a time), a refused status request
+takes the reader offline (a request that was refused is not repeated), and its Python binding
+loses a reference to every event (:func:`_let_go`).
 """
 
 from __future__ import annotations
