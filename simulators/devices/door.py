@@ -1,31 +1,34 @@
-"""A door controller's ISAPI endpoint: the alert stream and the search in its memory.
+"""A door controller's ISAPI endpoint: alert stream, the search in its memory, remote control.
 
 ``GET /ISAPI/Event/notification/alertStream`` is a multipart stream without end;
-``POST /ISAPI/AccessControl/AcsEvent?format=json`` searches what the controller remembers.
-Both ask for HTTP Digest.
+``POST /ISAPI/AccessControl/AcsEvent?format=json`` searches what the controller remembers;
+``PUT /ISAPI/AccessControl/RemoteControl/door/<n>`` opens a door. All ask for HTTP Digest.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import time
+import re
 from datetime import datetime
 from typing import Any
 
+from core.contracts.errors import ContractError
 from core.runtime.clock import Clock
 from simulators.devices import isapi
+from simulators.devices.alert_peer import AlertPeer, Handler, status_response
 from simulators.devices.door_model import DoorController
-from simulators.devices.http import DigestSignIn, HttpPeer, Request, Response, Stream, Write
-from simulators.devices.isapi import AccessRecord, Identity
-from simulators.devices.listener import Listener
+from simulators.devices.http import Request, Response, Write
+from simulators.devices.isapi import STREAM_PATH, AccessRecord, Identity
 
-STREAM_PATH = "/ISAPI/Event/notification/alertStream"
+__all__ = ["SEARCH_PATH", "STREAM_PATH", "DoorPeer"]
+
 SEARCH_PATH = "/ISAPI/AccessControl/AcsEvent"
+CONTROL_PATH = "/ISAPI/AccessControl/RemoteControl/door/"
 _MAXIMUM_RESULTS = 30
 
 
-class DoorPeer:
+class DoorPeer(AlertPeer):
     """One door controller on one HTTP port.
 
     ``replay`` is how many of its last events the controller sends once more when a client
@@ -45,73 +48,101 @@ class DoorPeer:
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
+        super().__init__(
+            clock,
+            identity=identity,
+            username=username,
+            password=password,
+            heartbeat_s=heartbeat_s,
+            host=host,
+            port=port,
+        )
         self.controller = controller
-        self.sign_in = DigestSignIn(identity.name, username, password)
-        self._clock = clock
-        self._identity = identity
-        self._replay = replay
-        self._heartbeat_s = heartbeat_s
+        self.replay = replay
+        self.repeats = 1
+        """How often each event is sent."""
+        self.says_current = False
+        """Newer firmware marks what it tells once more by ``currentEvent`` false."""
+        self.searchable = True
+        """Some controllers answer a search with "not supported"."""
+        self.search_status: int | None = None
+        """Answer every search with this HTTP status."""
+        self.searches = 0
+        self.page = _MAXIMUM_RESULTS
         self._heard_before = False
-        self._http = HttpPeer(self._answer, host=host, port=port)
-
-    @property
-    def port(self) -> int:
-        """Return the port that the controller listens on."""
-        return self._http.listener.port
-
-    @property
-    def listener(self) -> Listener:
-        """Return the socket, which a scenario may close for a while."""
-        return self._http.listener
 
     async def start(self) -> None:
         """Listen, and let people come and go."""
-        await self._http.listener.start()
+        await super().start()
         self.controller.start()
 
     async def stop(self) -> None:
         """Drop every connection and stop the doors."""
-        await self._http.listener.stop()
+        await super().stop()
         await self.controller.stop()
 
-    async def _answer(self, request: Request) -> Response | Stream:
-        if refusal := self.sign_in.check(request):
-            return refusal
-        if request.path == STREAM_PATH:
-            if request.method != "GET":
-                return Response(405)
-            kind = f"multipart/mixed; boundary={isapi.BOUNDARY}"
-            return Stream(kind, self._feed)
-        if request.path == SEARCH_PATH:
-            return self._search(request) if request.method == "POST" else Response(405)
-        return Response(404)
+    async def reboot(self, seconds: float) -> None:
+        """Lose power for so long (real time); numbers and memory are kept."""
+        await self.listener.suspend()
+        self.controller.restart()
+        await asyncio.sleep(seconds)
+        await self.listener.start()
 
-    async def _feed(self, write: Write) -> None:
-        queue = self.controller.listen()
+    def heartbeat(self) -> bytes:
+        """Return a heartbeat with the controller's own time."""
+        return isapi.part(isapi.heartbeat_json(self.identity, self.controller.now_ms()))
+
+    def handlers(self) -> dict[tuple[str, str], Handler]:
+        """Return the search."""
+        return {("POST", SEARCH_PATH): self._search}
+
+    def prefix_handlers(self) -> dict[tuple[str, str], Handler]:
+        """Return the remote control of each door."""
+        return {("PUT", CONTROL_PATH): self._control}
+
+    async def feed(self, write: Write) -> None:
+        """Write the last events again, then what happens."""
+        records = self.controller.listen()
+        queue: asyncio.Queue[bytes] = asyncio.Queue(1)
+        again = list(self.controller.memory)[-self.replay :] if self.replay else []
+        first = tuple(self._part(r, fresh=False) for r in again) if self._heard_before else ()
+        self._heard_before = True
+        passing = asyncio.ensure_future(self._pass_on(records, queue))
         try:
-            again = list(self.controller.memory)[-self._replay :] if self._replay else []
-            if self._heard_before:
-                for record in again:
-                    await write(isapi.part(isapi.event_json(self._identity, record)))
-            self._heard_before = True
-            await write(self._heartbeat())
-            due = time.monotonic() + self._heartbeat_s
-            while True:
-                try:
-                    async with asyncio.timeout(max(due - time.monotonic(), 0.01)):
-                        record = await queue.get()
-                except TimeoutError:
-                    due = time.monotonic() + self._heartbeat_s
-                    await write(self._heartbeat())
-                else:
-                    await write(isapi.part(isapi.event_json(self._identity, record)))
+            await self.tell(write, queue, first=first)
         finally:
-            self.controller.unlisten(queue)
+            passing.cancel()
+            self.controller.unlisten(records)
 
-    def _heartbeat(self) -> bytes:
-        return isapi.part(isapi.heartbeat_json(self._identity, self._clock.now_ms()))
+    async def _pass_on(
+        self, records: asyncio.Queue[AccessRecord], queue: asyncio.Queue[bytes]
+    ) -> None:
+        while True:
+            record = await records.get()
+            for _ in range(self.repeats):
+                await queue.put(self._part(record, fresh=True))
+
+    def _part(self, record: AccessRecord, *, fresh: bool) -> bytes:
+        current = fresh if self.says_current else None
+        return isapi.part(isapi.event_json(self.identity, record, current=current))
+
+    def _control(self, request: Request) -> Response:
+        number = request.path.removeprefix(CONTROL_PATH)
+        wanted = re.search(rb"<cmd>\s*(\w+)\s*</cmd>", request.body)
+        if wanted is None or wanted[1] != b"open":
+            return status_response(request, 6, "Invalid Content", "badXmlContent", 400)
+        try:
+            self.controller.remote_open(int(number))
+        except (ContractError, ValueError):
+            return status_response(request, 4, "Invalid Operation", "invalidDoorNo")
+        return status_response(request)
 
     def _search(self, request: Request) -> Response:
+        self.searches += 1
+        if not self.searchable:
+            return status_response(request, 4, "Invalid Operation", "notSupport", 403)
+        if self.search_status is not None:
+            return Response(self.search_status)
         try:
             condition = _condition(request.body)
         except (ValueError, TypeError, KeyError, RecursionError):
@@ -119,7 +150,7 @@ class DoorPeer:
             return Response(400, json.dumps(body).encode(), "application/json")
         found = [record for record in self.controller.memory if _matches(record, condition)]
         start = condition["position"]
-        page = found[start : start + condition["maximum"]]
+        page = found[start : start + min(condition["maximum"], self.page)]
         more = start + len(page) < len(found)
         answer = {
             "AcsEvent": {

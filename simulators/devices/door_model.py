@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
 from core.contracts.errors import ContractError
 from core.runtime.clock import Clock
-from simulators.devices.isapi import AccessRecord, Code, Holder
+from simulators.devices.isapi import AccessRecord, Code, Holder, RawCode
 from simulators.rhythms import Arrivals
 from simulators.seeds import stream
 
@@ -38,7 +38,11 @@ class Door:
 
 
 class DoorController:
-    """The doors of one controller, its event memory, and whoever listens to it."""
+    """The doors of one controller, its event memory, and whoever listens to it.
+
+    What can go wrong with it: ``drift_s`` (its clock), ``unheard`` (so many next events are
+    remembered, and told to nobody), numbers that are skipped or begin anew, a short memory.
+    """
 
     def __init__(
         self, seed: int, name: str, clock: Clock, doors: Iterable[Door], holders: list[Holder]
@@ -48,6 +52,10 @@ class DoorController:
         self.memory: deque[AccessRecord] = deque(maxlen=MEMORY)
         self.dropped = 0
         """Events that a listener was too slow to take."""
+        self.drift_s = 0.0
+        """How far the controller's clock is ahead (device time is the run's time plus this)."""
+        self.unheard = 0
+        """So many of the next events are remembered, but no listener hears of them."""
         self._seed = seed
         self._clock = clock
         self._holders = holders
@@ -79,17 +87,50 @@ class DoorController:
         """Give a queue back."""
         self._listeners.discard(queue)
 
-    def record(self, door: int, code: Code, holder: Holder | None = None) -> AccessRecord:
+    def now_ms(self) -> int:
+        """Return what the controller's own clock shows."""
+        return self._clock.now_ms() + round(self.drift_s * 1000)
+
+    def record(
+        self,
+        door: int,
+        code: Code | RawCode,
+        holder: Holder | None = None,
+        **fields: object,
+    ) -> AccessRecord:
         """Remember an event and tell everybody who listens."""
         self._serial += 1
-        record = AccessRecord(self._serial, self._clock.now_ms(), door, code, holder)
+        record = AccessRecord(self._serial, self.now_ms(), door, code, holder, dict(fields))
         self.memory.append(record)
+        if self.unheard > 0:
+            self.unheard -= 1
+            return record
         for queue in self._listeners:
             try:
                 queue.put_nowait(record)
             except asyncio.QueueFull:
                 self.dropped += 1
         return record
+
+    # -- what goes wrong with the numbers and the memory -------------------------------------
+
+    def skip_serials(self, amount: int) -> None:
+        """Leave numbers out, as after events that the controller could not store."""
+        self._serial += amount
+
+    def reset_serials(self) -> None:
+        """Begin to count anew with an empty memory, as after a factory reset."""
+        self._serial = 0
+        self.memory.clear()
+
+    def forget(self, keep: int) -> None:
+        """Keep only the last events, as a controller with a full memory does."""
+        self.memory = deque(list(self.memory)[-keep:] if keep else [], maxlen=MEMORY)
+
+    def restart(self) -> None:
+        """Record a loss of power and its return; numbers and memory are kept."""
+        self.record(0, Code.POWER_OFF)
+        self.record(0, Code.POWER_ON)
 
     # -- what a scenario does ----------------------------------------------------------------
 
@@ -132,6 +173,26 @@ class DoorController:
     async def report(self, number: int, code: Code) -> None:
         """Report a code as it is (duress, blacklist, fire release, tamper …)."""
         self.record(self._door(number).number, code)
+
+    def report_input(self, code: Code | RawCode, fields: Mapping[str, object]) -> None:
+        """Report what an alarm input says (``alarmInNo`` or ``caseSensorNo`` in the fields)."""
+        self.record(0, code, None, **fields)
+
+    def remote_open(self, number: int) -> None:
+        """Unlock a door from afar, for its usual time; somebody walks in meanwhile."""
+        door = self._door(number)
+        self.record(number, Code.REMOTE_OPEN)
+        self.record(number, Code.UNLOCKED)
+        if not door.disturbed and not door.open:
+            self._spawn(self._walk_through(door))
+
+    async def _walk_through(self, door: Door) -> None:
+        await self._clock.sleep(1.5)
+        if not door.disturbed:
+            self._open(door)
+        await self._clock.sleep(3)
+        if not door.disturbed:
+            self._close(door)
 
     # -- people ------------------------------------------------------------------------------
 

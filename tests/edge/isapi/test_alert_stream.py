@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.drivers.isapi_door.alert_stream import AlertStream, AlertStreamError, boundary_of
+from edge.isapi.alert_stream import AlertStream, AlertStreamError, boundary_of
 
 
 def part(body: bytes, kind: str = "application/json", length: int | None = -1) -> bytes:
@@ -62,9 +62,58 @@ def test_a_malformed_part_costs_only_itself(bad: bytes) -> None:
     assert parser.counts["malformed_parts"] + parser.counts["oversize_parts"] == 1
 
 
-def test_xml_and_endless_parts_are_passed_over() -> None:
+HEAD = b"--B\r\nContent-Type: application/xml; charset=UTF-8\r\n"
+PREFIXED = (
+    b'<?xml version="1.0" encoding="UTF-8"?><h:EventNotificationAlert '
+    b'xmlns:h="http://www.hikvision.com/ver10/XMLSchema"><h:eventType>linedetection</h:eventType>'
+    b"<h:Region><h:id>1</h:id></h:Region><h:Region><h:id>2</h:id></h:Region>"
+    b"<h:channelName>North &amp; gate &#x4EBA;</h:channelName></h:EventNotificationAlert>"
+)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 64, 5000])
+def test_xml_is_an_alert_like_json_however_it_is_cut(size: int) -> None:
+    picture = part(b"\xff\xd8\r\n--not the boundary\xff\xd9", "image/jpeg")
+    stream = HEAD + b"\r\n" + PREFIXED + b"\r\n" + picture + part(b'{"a": 1}')
+    parser, got = AlertStream(b"B"), []
+    for at in range(0, len(stream), size):
+        got += parser.feed(stream[at : at + size])
+    assert got == [
+        {
+            "eventType": "linedetection",
+            "Region": [{"id": "1"}, {"id": "2"}],
+            "channelName": "North & gate 人",
+        },
+        {"a": 1},
+    ]
+
+
+def test_xml_is_given_out_before_the_next_part_begins() -> None:
     parser = AlertStream(b"B")
-    assert parser.feed(part(b"<EventNotificationAlert/>", "application/xml")) == []
+    assert parser.feed(HEAD + b"\r\n" + PREFIXED[:-3]) == []
+    assert len(parser.feed(PREFIXED[-3:])) == 1
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b'<!DOCTYPE x [<!ENTITY a "b">]><EventNotificationAlert>&a;</EventNotificationAlert>',
+        b"<EventNotificationAlert><a></EventNotificationAlert>",
+        b"<Other><a>1</a></Other>",
+        b"<EventNotificationAlert>" + b"<a>" * 40 + b"</a>" * 40 + b"</EventNotificationAlert>",
+        b"<EventNotificationAlert>only text</EventNotificationAlert>",
+    ],
+)
+def test_xml_that_is_no_alert_costs_only_itself(bad: bytes) -> None:
+    parser = AlertStream(b"B")
+    assert parser.feed(part(bad, "application/xml") + part(b'{"a": 1}')) == [{"a": 1}]
+    assert parser.counts["malformed_parts"] == 1
+
+
+def test_endless_parts_and_pictures_are_passed_over() -> None:
+    parser = AlertStream(b"B")
+    assert parser.feed(part(b"\xff\xd8" * 200_000, "image/jpeg")) == []
+    assert len(parser._buffer) < 100
     assert parser.counts["other_parts"] == 1
     parser.feed(b"--B\r\nContent-Type: application/json\r\n\r\n")
     for _ in range(300):
@@ -77,6 +126,13 @@ def test_xml_and_endless_parts_are_passed_over() -> None:
         assert len(parser._buffer) < 12_000
     assert parser.counts["malformed_parts"] == 1
     assert parser.feed(part(b'{"a": 1}')) == [{"a": 1}]
+
+
+def test_a_part_that_breaks_off_is_no_sign_of_life() -> None:
+    parser = AlertStream(b"B")
+    for _ in range(5):
+        parser.feed(part(b'{"eventType": "heartBeat"', length=200))
+    assert parser.parts == 0
 
 
 @given(st.lists(st.binary(max_size=200), max_size=30))

@@ -1,0 +1,1 @@
+"""What all ISAPI drivers share: HTTP with Digest, the alert stream, times, serial numbers."""
