@@ -1,9 +1,9 @@
 """A half-duplex bus: one turn at a time, given to whoever has had the least of it.
 
 Several drivers may stand at one bus (electricity and water meters behind one gateway). A turn
-is one device's visit and is bounded by whoever takes it; who waits longest is not served
-first, but who has used the bus least. So a device that takes its full time-out at each turn
-gets as much of the bus as a quick one, and no more.
+is one device's visit and is bounded by whoever takes it; of those that wait the one comes next
+that has used the bus least. So a device that takes its full time-out at each turn is met at
+most once a round, and the quick ones do not wait longer than for one turn of each other.
 """
 
 from __future__ import annotations
