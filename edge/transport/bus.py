@@ -2,8 +2,8 @@
 
 Several drivers may stand at one bus (electricity and water meters behind one gateway). A turn
 is one device's visit and is bounded by whoever takes it; of those that wait the one comes next
-that has used the bus least. So a device that takes its full time-out at each turn is met at
-most once a round, and the quick ones do not wait longer than for one turn of each other.
+that has used the bus least. So a device that takes its full time-out at each turn comes less
+often than the quick ones, and nobody waits for more than a few turns of each other.
 """
 
 from __future__ import annotations
