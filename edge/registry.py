@@ -21,6 +21,7 @@ from edge.drivers.json_mqtt.settings import JsonMqttSettings
 from edge.drivers.onvif_camera.settings import OnvifCameraSettings
 from edge.drivers.onvif_door.settings import OnvifDoorSettings
 from edge.drivers.osdp.settings import OsdpSettings
+from edge.drivers.modbus.settings import ModbusSettings
 from edge.drivers.settings import DriverSettings
 
 
@@ -43,6 +44,7 @@ DRIVERS: Mapping[str, DriverSpec] = MappingProxyType(
         "elevator_modbus": DriverSpec(
             ElevatorModbusSettings, "edge.drivers.elevator_modbus.driver"
         ),
+        "modbus": DriverSpec(ModbusSettings, "edge.drivers.modbus.driver"),
         "isapi_door": DriverSpec(IsapiDoorSettings, "edge.drivers.isapi_door.driver"),
         "osdp": DriverSpec(OsdpSettings, "edge.drivers.osdp.driver"),
         "onvif_camera": DriverSpec(OnvifCameraSettings, "edge.drivers.onvif_camera.driver"),

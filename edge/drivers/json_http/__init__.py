@@ -1,0 +1,1 @@
+"""Vendor gateways that give JSON over HTTP, read by a mapping file."""

@@ -1,0 +1,1 @@
+"""Vendor gateways that publish JSON on a broker, read by a mapping file."""

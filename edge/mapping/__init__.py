@@ -1,0 +1,1 @@
+"""Mapping files: how a vendor's JSON becomes our observations."""
