@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from core.contracts.batch import MAX_EVENTS, MAX_MEDIA_BYTES, seal
+from core.contracts.batch import MAX_EVENTS, MAX_MEDIA_BYTES, join, seal
 from core.contracts.codec import encode, make_event
 from core.contracts.errors import ContractError
 from core.contracts.events import KINDS, Lane
 from core.runtime.clock import Clock
-from core.storage.journal import Append, Journal, OnFull, Placed, Tombstone
+from core.storage.journal import Append, Growth, Journal, OnFull, Tombstone
 
 #: How long an event may wait for company before its batch is sealed (real seconds).
 LINGER_S = 0.02
 #: A batch is sealed at this size (bytes), well below the brokers' usual packet limit.
 _SEAL_BYTES = 256 * 1024
+#: What stands now is said before what has been: it never waits behind a backlog.
+_FRESH = "device.snapshot"
 #: Batches of a lane that may be in flight beyond the receipt.
 WINDOW = 32
+#: While nobody listens, a lane's last batch takes in what comes, up to so much: a week's backlog
+#: of a quiet site is then drained in dense batches and not one event at a time.
+GROWTH = Growth(join, most_bytes=16 * 1024, most_events=32)
 
 
 def open_journal(
@@ -68,13 +72,25 @@ def dropped(edge: str, tombstones: list[Tombstone], now: int) -> Append:
         )
         for stone in tombstones
     ]
-    return Append(Lane.EVENT, seal(events, now), now, events=len(events))
+    sealed = seal(events, now)
+    return Append(Lane.EVENT, sealed, now, events=len(events), priority=Lane.EVENT.priority)
 
 
 class Outbox:
-    """Takes observations (a :class:`edge.driver.Sink`) and commits them in sealed batches."""
+    """Takes observations (a :class:`edge.driver.Sink`) and commits them in sealed batches.
 
-    def __init__(self, journal: Journal, clock: Clock, on_commit: Callable[[], None]) -> None:
+    While ``heard`` says that the collector listens, what happens goes into the urgent lane and
+    so past whatever waits; otherwise it joins what waits.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Clock,
+        on_commit: Callable[[], None],
+        heard: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._heard = heard
         self._journal = journal
         self._clock = clock
         self._on_commit = on_commit
@@ -98,7 +114,9 @@ class Outbox:
         event = make_event(
             kind, device=device, at=seen if at is None else at, seen=seen, data=data, id=id
         )
-        await self._add(KINDS[kind].lane, encode(event))
+        lane = KINDS[kind].lane
+        fresh = kind == _FRESH or self._heard()
+        await self._add(Lane.URGENT if lane is Lane.EVENT and fresh else lane, encode(event))
 
     async def snapshot(self, device: str, at: int, media_id: str, jpeg: bytes) -> None:
         """Take one JPEG of at most 256 kB; return when the journal has committed it."""
@@ -141,8 +159,10 @@ class Outbox:
         task.add_done_callback(batch.settle)
 
     async def _commit(self, append: Append) -> None:
-        future: Future[list[Placed]] = self._journal.append(append)
-        await asyncio.wrap_future(future)
+        if append.lane == Lane.MEDIA:
+            await asyncio.wrap_future(self._journal.append(append))
+        else:
+            await asyncio.wrap_future(self._journal.extend(append, GROWTH))
         self.events += append.events
         self._on_commit()
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from core.contracts.colours import Colour
 from core.contracts.errors import ContractError
-from core.contracts.events import KINDS, Lane
+from core.contracts.events import KINDS, WAYS, Lane
 from core.contracts.topology import DeviceFamily, Level
 from rules.expression.syntax import Node
 
@@ -134,7 +134,8 @@ class Rule:
     @property
     def lanes(self) -> frozenset[Lane]:
         """Return the lanes that can carry what this rule listens to."""
-        return frozenset(KINDS[kind].lane for kind in (*self.kinds, *self.clear.kinds))
+        kinds = (*self.kinds, *self.clear.kinds)
+        return frozenset(lane for kind in kinds for lane in WAYS[KINDS[kind].lane])
 
 
 @dataclass(frozen=True, slots=True)

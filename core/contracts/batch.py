@@ -16,7 +16,7 @@ import msgspec
 
 from core.contracts.codec import AnyEvent, Event, decode_event, event_from, parse_json, whole
 from core.contracts.errors import ContractError
-from core.contracts.events import COLLECTOR_KINDS, ID_PATTERN, KINDS, Lane
+from core.contracts.events import COLLECTOR_KINDS, ID_PATTERN, KINDS, WAYS, Lane
 
 T = TypeVar("T")
 
@@ -101,6 +101,7 @@ _slow: msgspec.json.Decoder[_RawBatch] = msgspec.json.Decoder(_RawBatch)
 _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 _envelope: msgspec.json.Decoder[Envelope] = msgspec.json.Decoder(Envelope)
 _IMMUTABLE = b'"sealed_at"'
+_EVENTS = b'"events":['
 
 
 def seal(events: list[bytes], sealed_at: int) -> bytes:
@@ -108,6 +109,12 @@ def seal(events: list[bytes], sealed_at: int) -> bytes:
     if not 1 <= len(events) <= MAX_EVENTS:
         raise ValueError(f"a batch holds 1 to {MAX_EVENTS} events, not {len(events)}")
     return b'"sealed_at":%d,"events":[%b]}' % (sealed_at, b",".join(events))
+
+
+def join(first: bytes, second: bytes) -> bytes:
+    """Return two sealed parts as one, the events in their order, sealed when the second was."""
+    head, _, events = second.partition(_EVENTS)
+    return head + _EVENTS + first.partition(_EVENTS)[2][:-2] + b"," + events
 
 
 def envelope(edge: str, epoch: str, lane: Lane, seq: int, oldest: int, sealed: bytes) -> bytes:
@@ -142,8 +149,9 @@ def decode_batch(payload: bytes) -> Batch:
     if whole.lane is Lane.MEDIA or len(whole.events) > MAX_EVENTS:
         return _decode_slowly(payload)
     events = list(enumerate(whole.events))
+    own = Lane.EVENT if whole.lane is Lane.URGENT else whole.lane
     for event in whole.events:
-        if event.kind in COLLECTOR_KINDS or KINDS[event.kind].lane is not whole.lane:
+        if event.kind in COLLECTOR_KINDS or KINDS[event.kind].lane is not own:
             return _decode_slowly(payload)
     return Batch(
         whole.edge, whole.epoch, whole.lane, whole.seq, whole.oldest, whole.sealed_at, events, []
@@ -175,7 +183,7 @@ def _check(item: bytes, lane: Lane) -> Event:
     event = decode_event(item)
     if event.kind in COLLECTOR_KINDS:
         raise ContractError("only a collector writes this kind", field="kind")
-    if KINDS[event.kind].lane is not lane:
+    if lane not in WAYS[KINDS[event.kind].lane]:
         raise ContractError(
             f"{event.kind} travels in lane {KINDS[event.kind].lane}, not {lane}", field="kind"
         )

@@ -16,8 +16,14 @@ from core.contracts import vocabulary as v
 
 
 class Lane(StrEnum):
-    """A first-in-first-out way of one class; the order of the members is the priority."""
+    """A first-in-first-out way of one class; the order of the members is the priority.
 
+    ``urgent`` and ``event`` are of one class: what happens while the edge is heard travels in
+    ``urgent``, what happened while it was away waits in ``event``, so that a door that is forced
+    now does not queue behind last week's (ADR 0015).
+    """
+
+    URGENT = "urgent"
     EVENT = "event"
     STATE = "state"
     READING = "reading"
@@ -29,12 +35,17 @@ class Lane(StrEnum):
         return _PRIORITY[self]
 
 
+#: For each lane of a kind the lanes in which it may travel.
+WAYS: dict[Lane, frozenset[Lane]] = {
+    lane: frozenset({Lane.URGENT, Lane.EVENT}) if lane is Lane.EVENT else frozenset({lane})
+    for lane in Lane
+}
 _PRIORITY = {lane: index for index, lane in enumerate(Lane)}
 
 
 @dataclass(frozen=True, slots=True)
 class KindSpec:
-    """One event kind: its dotted name, its data model and the lane it travels in.
+    """One event kind: its dotted name, its data model and the lane of its class.
 
     ``standing`` kinds describe a state that holds until the next event of that kind, so they
     are repeated in a ``device.snapshot`` after a reconnect.

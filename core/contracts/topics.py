@@ -16,6 +16,7 @@ ALL_BATCHES = f"{ROOT}/+/+/batch"
 ALL_STATUS = f"{ROOT}/+/+/status"
 ALL_EVENTS = f"{ROOT}/+/+/event"
 ALL_RECEIPTS = f"{ROOT}/+/+/receipt"
+ALL_REPLIES = f"{ROOT}/+/+/reply"
 ALL_ALERTS = f"{ROOT}/+/alert/+"
 ALL_COLOURS = f"{ROOT}/+/colour"
 

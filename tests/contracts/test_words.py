@@ -55,8 +55,8 @@ def test_tokens_stand_out_on_their_surfaces(colour: Colour) -> None:
 
 
 def test_lanes_and_levels_are_ordered() -> None:
-    assert [lane.priority for lane in Lane] == [0, 1, 2, 3]
-    assert [lane.value for lane in Lane] == ["event", "state", "reading", "media"]
+    assert [lane.priority for lane in Lane] == [0, 1, 2, 3, 4]
+    assert [lane.value for lane in Lane] == ["urgent", "event", "state", "reading", "media"]
     assert [level.depth for level in Level] == list(range(7))
     assert all(spec.lane is not Lane.MEDIA for spec in KINDS.values())
 

@@ -108,7 +108,7 @@ class EdgeOffline(Data):
 class EdgeDropped(Data):
     """A journal had to drop entries of a lane's head: the counted tombstone."""
 
-    lane: Literal["event", "state", "reading", "media"]
+    lane: Literal["urgent", "event", "state", "reading", "media"]
     first_seq: Count
     last_seq: Count
     events: Count

@@ -7,6 +7,7 @@ from core.storage.journal.journal import Journal
 from core.storage.journal.model import (
     Append,
     Entry,
+    Growth,
     LaneBounds,
     LaneInfo,
     OnFull,
@@ -18,6 +19,7 @@ from core.storage.journal.reader import JournalReader
 __all__ = [
     "Append",
     "Entry",
+    "Growth",
     "Journal",
     "JournalReader",
     "LaneBounds",

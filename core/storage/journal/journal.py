@@ -19,6 +19,7 @@ from core.storage.journal.lanes import Lanes
 from core.storage.journal.model import (
     ENTRY_OVERHEAD,
     Append,
+    Growth,
     LaneBounds,
     LaneInfo,
     OnFull,
@@ -144,6 +145,21 @@ class Journal:
         JournalError when a given seq is not above its lane's last.
         """
         return self._submit(lambda: self._lanes.insert_all(appends), appends)
+
+    def extend(self, append: Append, growth: Growth) -> Future[Placed]:
+        """Append to a lane's last entry while nobody has seen it, else as an entry of its own.
+
+        Entries grow only between ``grow(allowed=True)`` and ``grow(allowed=False)``. The future
+        is as that of :meth:`append`; several extensions may get the same seq.
+        """
+        return self._submit(lambda: self._lanes.extend(append, growth), (append,))
+
+    def grow(self, *, allowed: bool) -> None:
+        """Let entries grow that are appended from now on, or none; what is there stays as it is.
+
+        Whoever hands entries on forbids it first, and allows it again when that has stopped.
+        """
+        self._ask(lambda: self._lanes.grow(allowed=allowed))
 
     def acknowledge(self, lane: str, through: int) -> Future[int]:
         """Delete a lane's entries up to ``through``, which somebody else now keeps."""

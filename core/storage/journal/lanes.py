@@ -10,6 +10,7 @@ from core.contracts.errors import JournalError
 from core.storage.journal.model import (
     ENTRY_OVERHEAD,
     Append,
+    Growth,
     LaneBounds,
     LaneInfo,
     Placed,
@@ -27,6 +28,8 @@ class _Lane:
     last: int
     acknowledged: int
     sent: int
+    closed: int = 0
+    """Up to here entries never grow: an earlier life may have sent them without a note of it."""
     dirty: bool = False
 
 
@@ -39,6 +42,9 @@ class Lanes:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        self._lanes: dict[str, _Lane] = {}
+        self.growing = False
+        """Whether a lane's last entry may grow: only while nothing is handed on."""
         self.just_sent: dict[str, int] = {}
         """What senders have handed on since; kept with the next transaction."""
         self.reload()
@@ -48,7 +54,12 @@ class Lanes:
         rows = self._connection.execute(
             "SELECT id, name, priority, last, acknowledged, sent FROM lane"
         )
-        self._lanes = {row[1]: _Lane(*row) for row in rows.fetchall()}
+        known = self._lanes
+        self._lanes = {}
+        for row in rows.fetchall():
+            lane = _Lane(*row)
+            lane.closed = known[lane.name].closed if lane.name in known else lane.last
+            self._lanes[lane.name] = lane
         (size,) = self._connection.execute("SELECT coalesce(sum(size), 0) FROM entry").fetchone()
         (pos,) = self._connection.execute("SELECT value FROM meta WHERE name = 'pos'").fetchone()
         self.size = int(size)
@@ -97,6 +108,43 @@ class Lanes:
         self.position = pos
         self.size += size
         return Placed(pos, seq)
+
+    def extend(self, append: Append, growth: Growth) -> Placed:
+        """Add to the lane's last entry if nobody can have seen it, else insert an entry.
+
+        An entry is seen once it was handed on; what an earlier life left may have been.
+        """
+        lane = self._lanes.get(append.lane)
+        if not self.growing or lane is None or lane.last <= self._seen(lane):
+            return self.insert(append)
+        row = self._connection.execute(
+            "SELECT pos, events, size, body FROM entry WHERE lane = ? AND seq = ?",
+            (lane.id, lane.last),
+        ).fetchone()
+        if (
+            row is None
+            or row[1] + append.events > growth.most_events
+            or len(row[3]) + len(append.body) > growth.most_bytes
+        ):
+            return self.insert(append)
+        pos, events, size, body = row
+        joined = growth.join(body, append.body)
+        grown = len(joined) + ENTRY_OVERHEAD
+        self._connection.execute(
+            "UPDATE entry SET events = ?, size = ?, body = ? WHERE pos = ?",
+            (events + append.events, grown, joined, pos),
+        )
+        self.size += grown - size
+        return Placed(pos, lane.last)
+
+    def _seen(self, lane: _Lane) -> int:
+        return max(self._maybe_sent(lane, 0), lane.closed)
+
+    def grow(self, *, allowed: bool) -> None:
+        """Let entries grow that are inserted from now on, or none."""
+        self.growing = allowed
+        for lane in self._lanes.values():
+            lane.closed = max(lane.closed, lane.last)
 
     def _create(self, append: Append) -> _Lane:
         cursor = self._connection.execute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -36,6 +37,19 @@ class Append:
     after: int | None = None
     priority: int = 0
     digest: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """How a lane's last entry may take in more while nobody has seen it.
+
+    ``join`` makes one body of the entry's and the addition's; the joined entry has at most
+    ``most_bytes`` and ``most_events``.
+    """
+
+    join: Callable[[bytes, bytes], bytes]
+    most_bytes: int
+    most_events: int
 
 
 @dataclass(frozen=True, slots=True)
