@@ -18,10 +18,10 @@ from edge.drivers.elevator_modbus.settings import ElevatorModbusSettings
 from edge.drivers.isapi_door.settings import IsapiDoorSettings
 from edge.drivers.json_http.settings import JsonHttpSettings
 from edge.drivers.json_mqtt.settings import JsonMqttSettings
+from edge.drivers.modbus.settings import ModbusSettings
 from edge.drivers.onvif_camera.settings import OnvifCameraSettings
 from edge.drivers.onvif_door.settings import OnvifDoorSettings
 from edge.drivers.osdp.settings import OsdpSettings
-from edge.drivers.modbus.settings import ModbusSettings
 from edge.drivers.settings import DriverSettings
 
 

@@ -8,19 +8,23 @@ bits, high word first), 16 and 17 fault codes (0 none).
 
 from __future__ import annotations
 
-import socket
-from functools import partial
-
-from pymodbus.constants import ExcCodes
-from pymodbus.server import ModbusTcpServer
-from pymodbus.simulator import DataType, SimData, SimDevice
+from collections.abc import Mapping
 
 from core.runtime.clock import Clock
 from simulators.devices.elevator_model import CarState, ElevatorModel
-from simulators.devices.listener import bind
+from simulators.devices.listener import Listener
+from simulators.devices.modbus import (
+    ILLEGAL_FUNCTION,
+    Bank,
+    Framing,
+    ModbusError,
+    ModbusPeer,
+    Table,
+    Unit,
+    pick,
+)
 
 REGISTERS = 18
-_READ_HOLDING = 3
 
 
 def encode_registers(state: CarState) -> list[int]:
@@ -47,6 +51,40 @@ def _words(value: int) -> tuple[int, int]:
     return value >> 16 & 0xFFFF, value & 0xFFFF
 
 
+class LiftBank(Bank):
+    """One lift's registers."""
+
+    def __init__(self, clock: Clock, model: ElevatorModel) -> None:
+        self.model = model
+        self._clock = clock
+        self.reads = 0
+
+    def read(self, table: Table, address: int, count: int) -> list[int]:
+        """Return the registers of this moment."""
+        if table != "holding":
+            raise ModbusError(ILLEGAL_FUNCTION)
+        registers = encode_registers(self.model.state(self._clock.now_ms()))
+        found = pick(dict(enumerate(registers)), address, count)
+        self.reads += 1
+        return found
+
+
+class ElevatorGateway(ModbusPeer):
+    """Several lifts behind one gateway, by their units."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        models: Mapping[int, ElevatorModel],
+        *,
+        framing: Framing = "tcp",
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        self.banks = {unit: LiftBank(clock, model) for unit, model in models.items()}
+        super().__init__(self.banks, framing=framing, host=host, port=port)
+
+
 class ElevatorPeer:
     """One lift behind its own Modbus TCP port."""
 
@@ -60,79 +98,42 @@ class ElevatorPeer:
         port: int = 0,
     ) -> None:
         self.model = model
-        self._clock = clock
+        self._gateway = ElevatorGateway(clock, {unit: model}, host=host, port=port)
         self._unit = unit
-        self._host = host
-        self._port = port
-        self._server: _Server | None = None
-        self._reserved: socket.socket | None = None
-        self.reads = 0
 
     @property
     def port(self) -> int:
         """Return the port; the one asked for before the start."""
-        return self._port
+        return self._gateway.port
 
     @property
     def open(self) -> bool:
         """Tell whether the lift answers."""
-        return self._server is not None
+        return self._gateway.open
+
+    @property
+    def listener(self) -> Listener:
+        """Return the socket, whose line can go wrong."""
+        return self._gateway.listener
+
+    @property
+    def unit(self) -> Unit:
+        """Return the lift as a Modbus unit, with its faults."""
+        return self._gateway.units[self._unit]
+
+    @property
+    def reads(self) -> int:
+        """Return how often the registers were read."""
+        return self._gateway.banks[self._unit].reads
 
     async def start(self) -> None:
         """Listen on the port, or on another one when it is taken."""
-        if self._server is not None:
-            return
-        sock = self._reserved or bind(self._host, self._port)
-        self._reserved = None
-        self._port = sock.getsockname()[1]
-        device = SimDevice(
-            id=self._unit,
-            simdata=[SimData(0, values=[0] * REGISTERS, datatype=DataType.REGISTERS)],
-            action=self._answer,
-        )
-        self._server = _Server(device, sock)
-        await self._server.serve_forever(background=True)
+        await self._gateway.start()
 
     async def suspend(self) -> None:
         """Drop every connection and refuse new ones until :meth:`start`; the port is kept."""
-        if self._server is not None:
-            await self._close()
-            self._reserved = bind(self._host, self._port)
+        await self._gateway.suspend()
 
     async def stop(self) -> None:
         """Drop every connection and give the port back."""
-        await self._close()
-        if self._reserved is not None:
-            self._reserved.close()
-            self._reserved = None
-
-    async def _close(self) -> None:
-        if self._server is not None:
-            server, self._server = self._server, None
-            await server.shutdown()  # type: ignore[no-untyped-call]  # pymodbus leaves it bare
-
-    async def _answer(
-        self,
-        function: int,
-        start: int,
-        address: int,
-        count: int,
-        registers: list[int],
-        values: list[int] | list[bool] | None,
-    ) -> ExcCodes | None:
-        if values is not None or function != _READ_HOLDING:
-            return ExcCodes.ILLEGAL_FUNCTION
-        if address < start or address + count > start + REGISTERS:
-            return ExcCodes.ILLEGAL_ADDRESS
-        self.reads += 1
-        registers[:REGISTERS] = encode_registers(self.model.state(self._clock.now_ms()))
-        return None
-
-
-class _Server(ModbusTcpServer):
-    """pymodbus's server on a socket that is bound already, so that no port is lost or raced for."""
-
-    def __init__(self, device: SimDevice, sock: socket.socket) -> None:
-        host, port = sock.getsockname()
-        super().__init__(device, address=(host, port))
-        self.call_create = partial(self.loop.create_server, self.handle_new_connection, sock=sock)
+        await self._gateway.stop()

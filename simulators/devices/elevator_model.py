@@ -24,6 +24,15 @@ _MEAN_PERSON_KG = 66
 #: Within this share of a floor's height the car is in the door zone.
 _ZONE = 0.05
 
+# Fault codes as implementations after GB/T 24476 number them; those from 9 on differ by vendor.
+SAFETY_CIRCUIT, UNINTENDED_MOVEMENT, RUN_TIME_LIMITER = 1, 5, 6
+OVERTRAVEL_TOP, OVERTRAVEL_BOTTOM, OVERSPEED = 9, 10, 12
+BACK_TO_AUTOMATIC, MAIN_POWER_OFF = 40, 41
+#: With these a car stands still at once, between two floors if it is there.
+_STOPS_AT_ONCE = frozenset(
+    {SAFETY_CIRCUIT, UNINTENDED_MOVEMENT, RUN_TIME_LIMITER, OVERSPEED, MAIN_POWER_OFF}
+)
+
 
 class ServiceMode(IntEnum):
     """Service modes of GB/T 24476, as implementations number them."""
@@ -35,6 +44,18 @@ class ServiceMode(IntEnum):
     FIREFIGHTER = 4
     EMERGENCY_POWER = 5
     EARTHQUAKE = 6
+
+
+#: Codes that some lifts show for their mode where others show faults.
+MODE_CODES = {
+    ServiceMode.NORMAL: BACK_TO_AUTOMATIC,
+    ServiceMode.STOPPED: 42,
+    ServiceMode.INSPECTION: 43,
+    ServiceMode.FIRE_RETURN: 44,
+    ServiceMode.FIREFIGHTER: 45,
+    ServiceMode.EMERGENCY_POWER: 46,
+    ServiceMode.EARTHQUAKE: 47,
+}
 
 
 class Phase(Enum):
@@ -136,7 +157,10 @@ class ElevatorModel:
         self._trap: tuple[int, int] | None = None
         self._alarm_at: int | None = None
         self._stuck_after_arrival = False
+        self._pressed_until: int | None = None
         self.power_on = True
+        self.shows_modes = False
+        """The second fault register shows the mode's code (40, 42 to 47) while no fault does."""
 
     # -- what a scenario does ----------------------------------------------------------------
 
@@ -179,11 +203,22 @@ class ElevatorModel:
         self._travel(now_ms, nearest, seconds=6)
 
     def fault(self, now_ms: int, code: int) -> None:
-        """Report a fault and take the car to the next floor, where it stays with its door open."""
+        """Report a fault and take the car to the next floor, where it stays with its door open.
+
+        With a broken safety circuit, overspeed and the like (and without power) a moving car
+        stands still where it is, with whoever is in it.
+        """
         self.advance(now_ms)
         if code not in self._faults:
             self._faults = [code, *self._faults][:2]
         self._stuck_after_arrival = True
+        if code == MAIN_POWER_OFF:
+            self.power_on = False
+        if code in _STOPS_AT_ONCE and self._phase is Phase.MOVING:
+            self._moved_ms += now_ms - self._since
+            self._at = self._position(now_ms)
+            self._enter(Phase.STALLED, now_ms)
+            return
         if self._phase in (Phase.IDLE, Phase.CLOSING):
             self._open(now_ms)
         elif self._phase is Phase.OPEN:
@@ -193,10 +228,17 @@ class ElevatorModel:
     def clear_faults(self, now_ms: int) -> None:
         """End the faults; the lift serves again."""
         self.advance(now_ms)
+        if self._trap is None and self._alarm_at is None and self._phase is Phase.STALLED:
+            self.free(now_ms)  # it was no entrapment by a scenario: the car levels by itself
         self._faults.clear()
         self._stuck_after_arrival = False
+        self.power_on = True
         if self._phase is Phase.OPEN and self._until is None:
             self._enter(Phase.OPEN, now_ms, DWELL_MS)
+
+    def press_alarm(self, now_ms: int, for_s: float = 10) -> None:
+        """Let somebody press the alarm button for so long."""
+        self._pressed_until = now_ms + round(for_s * 1000)
 
     def set_mode(self, now_ms: int, mode: ServiceMode) -> None:
         """Switch the service mode; passengers leave at the next floor first."""
@@ -237,7 +279,12 @@ class ElevatorModel:
         moving = self._phase is Phase.MOVING
         persons = sum(trip.persons for trip in self._aboard)
         moved_ms = self._moved_ms + (now_ms - self._since if moving else 0)
-        first, second = (*self._faults, 0, 0)[:2]
+        codes = list(self._faults)
+        if self.shows_modes and len(codes) < 2:
+            codes = [*(codes or [0]), MODE_CODES[self._mode]]
+        first, second = (*codes, 0, 0)[:2]
+        called = self._alarm_at is not None and now_ms >= self._alarm_at
+        pressed = self._pressed_until is not None and now_ms < self._pressed_until
         return CarState(
             mode=self._mode,
             moving=moving,
@@ -247,7 +294,7 @@ class ElevatorModel:
             door_closed=self._phase in (Phase.IDLE, Phase.MOVING, Phase.STALLED),
             occupied=persons > 0,
             power_on=self.power_on,
-            alarm=self._alarm_at is not None and now_ms >= self._alarm_at,
+            alarm=called or pressed,
             load_kg=persons * _MEAN_PERSON_KG,
             running_h=int(self._counters.running_h + moved_ms / 3_600_000),
             trips=self._counters.trips,

@@ -1,0 +1,1 @@
+"""Meters, contacts, relays and sensors over Modbus, by register maps in YAML."""

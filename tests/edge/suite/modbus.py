@@ -1,0 +1,124 @@
+"""Modbus TCP, RTU over TCP and RTU on a serial line: a meter and an I/O module on each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from simulators.devices.faults import LineFaults
+from simulators.devices.io_module import IoModule
+from simulators.devices.meter_model import MeterModel
+from simulators.devices.modbus import Bank, Framing, ModbusPeer, SerialModbusPeer
+from simulators.devices.modbus_meter import MeterBank
+from simulators.loads import LoadKind, LoadPlan, LoadSpec
+
+from .peer import Peer
+
+NO_CHECK_SUM = "Modbus TCP has no check sum of its own: that of TCP guards the line"
+
+
+class _ModbusPeer(Peer):
+    protocol = "modbus"
+    expects = frozenset({"meter.reading"})
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        load = LoadPlan(7, "m", LoadSpec(LoadKind.HOUSEHOLD, 8_000))
+        self.io = IoModule(self.clock)
+        meter = MeterBank(self.clock, MeterModel(7, "m", load, phases=3), "eastron")
+        self.banks: dict[int, Bank] = {1: meter, 2: self.io}
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        own = f"modbus-{self.variant}"
+        inputs = {1: {"kind": "fire.alarm", "loop": "1", "point": "hall"}}
+        return {
+            "driver": "modbus", "period_s": 0.3, "timeout_s": 0.5, **self.line,
+            "devices": [
+                {"device": f"{own}-meter", "unit": 1, "map": "eastron_sdm630"},
+                {"device": f"{own}-io", "unit": 2, "map": "io_16in", "inputs": inputs},
+            ],
+        }  # fmt: skip
+
+    @property
+    def line(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    async def stir(self) -> tuple[str, str]:
+        self.io.close_contact(0)
+        return "fire.alarm", f"modbus-{self.variant}-io"
+
+
+class _OnTcp(_ModbusPeer):
+    framing: Framing = "tcp"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.peer = ModbusPeer(self.banks, framing=self.framing)
+
+    async def start(self) -> None:
+        await self.peer.start()
+
+    async def stop(self) -> None:
+        await self.peer.stop()
+
+    @property
+    def line(self) -> dict[str, Any]:
+        return {"host": "127.0.0.1", "port": self.peer.port, "framing": self.framing}
+
+    @property
+    def faults(self) -> LineFaults:
+        return self.peer.listener.faults
+
+    async def refuse(self) -> None:
+        await self.peer.suspend()
+
+    async def accept(self) -> None:
+        await self.peer.start()
+
+
+class TcpPeer(_OnTcp):
+    """Modbus TCP."""
+
+    variant = "tcp"
+    exempt = {"garble": NO_CHECK_SUM}
+
+
+class RtuOverTcpPeer(_OnTcp):
+    """RTU frames through a transparent serial server."""
+
+    variant = "rtu"
+    framing: Framing = "rtu"
+
+
+class SerialPeer(_ModbusPeer):
+    """RTU on the edge's own serial port."""
+
+    variant = "serial"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.peer = SerialModbusPeer(self.banks, folder / "ttyRS485")
+
+    async def start(self) -> None:
+        await self.peer.start()
+
+    async def stop(self) -> None:
+        await self.peer.stop()
+
+    @property
+    def line(self) -> dict[str, Any]:
+        return {"serial": {"port": str(self.peer.path), "baudrate": 9600}}
+
+    @property
+    def faults(self) -> LineFaults:
+        return self.peer.faults
+
+    async def refuse(self) -> None:
+        await self.peer.stop()
+
+    async def accept(self) -> None:
+        await self.peer.start()
+
+
+PEERS = (TcpPeer, RtuOverTcpPeer, SerialPeer)
