@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from edge.config import EdgeConfig
 from edge.derive.derivation import Derivation
+from edge.derive.lifts import Entrapment, LiftCounters
+from edge.derive.registers import Registers, capacities_of
 
 
 def build(config: EdgeConfig) -> list[Derivation]:
     """Return the derivations of an edge; each sees what the one before it passed on."""
-    del config
-    return []
+    return [Registers(capacities_of(config.drivers)), LiftCounters(), Entrapment()]
