@@ -79,7 +79,7 @@ class AntiPassback(Section):
 
 
 class Attempts(Section):
-    """After so many refusals in a row within the window the reader takes no card for a while."""
+    """After so many unknown cards and wrong codes in a row the reader takes no card for a while."""
 
     limit: Annotated[int, Field(ge=2, le=100)] = 5
     window_s: Annotated[float, Field(ge=1, le=3600)] = 60

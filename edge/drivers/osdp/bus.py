@@ -208,9 +208,10 @@ class Bus:
         if station.retry_at is not None and now >= station.retry_at:
             # Switched off and on again libosdp begins from the reader's identity.
             if panel.is_pd_enabled(index):
+                station.switched_off = True
                 panel.disable_pd(index)
             elif panel.enable_pd(index):
-                station.retry_at = None
+                station.retry_at, station.switched_off = None, False
         if station.online and now - station.since > _SETTLED_S:
             station.pause_s = RETRY_S
         current = station.current
@@ -239,7 +240,7 @@ class Bus:
             self._outcome(station, well=bool(event["arg1"]))
         elif event["type"] == _CHANNEL_NOTE:
             station.secure = bool(event["arg0"]) and not event["arg1"]
-        elif event["type"] == _STATUS_NOTE:
+        elif event["type"] == _STATUS_NOTE and not station.switched_off:
             self._went(station, online=bool(event["arg0"]))
 
     def _went(self, station: Talk, *, online: bool) -> None:
@@ -262,6 +263,7 @@ class Bus:
         if answered and station.answer == Code.NAK:
             why = f"it refused the command {station.asked or 0:02X}h"
             if station.asked in (Code.LSTAT, Code.ISTAT):
+                # The request that is never made again, however often the reader comes back.
                 station.refused.add(station.asked)
                 self.counts["status_refused"] += 1
         elif answered and station.asked == Code.CAP and station.station.key is not None:

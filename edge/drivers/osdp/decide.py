@@ -33,6 +33,10 @@ class Outcome(StrEnum):
     NO_MATCH = "no_match"
 
 
+#: What somebody meets who tries cards or codes; a known card at the wrong door is no attempt.
+_GUESSES = frozenset({Outcome.UNKNOWN_CREDENTIAL, Outcome.NO_MATCH})
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A card (by pseudonym) at a reader of a door; ``now`` is ms of the run's clock."""
@@ -48,10 +52,10 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """An outcome; ``person`` is None where nobody is known by that card."""
+    """An outcome; ``person`` is the card's own pseudonym where the list names nobody else."""
 
     outcome: Outcome
-    person: str | None = None
+    person: str
     duress: bool = False
 
 
@@ -97,13 +101,13 @@ class Panel:
         return self._remember(ask, decision)
 
     def _judge(self, ask: Ask) -> Decision:
-        if ask.now < self._locked_until.get(ask.reader, 0):
-            return Decision(Outcome.TOO_MANY_ATTEMPTS)
         card = self._cards.get(ask.card)
+        person = ask.card if card is None else card.person or card.card
+        if ask.now < self._locked_until.get(ask.reader, 0):
+            return Decision(Outcome.TOO_MANY_ATTEMPTS, person)
         if card is None:
-            return Decision(Outcome.UNKNOWN_CREDENTIAL)
+            return Decision(Outcome.UNKNOWN_CREDENTIAL, person)
         refusal = self._refusal(card, ask)
-        person = card.person or card.card
         if refusal is not None:
             return Decision(refusal, person)
         return Decision(Outcome.GRANTED if card.pin is None else Outcome.PIN, person)
@@ -148,12 +152,12 @@ class Panel:
         outcome, person = decision.outcome, decision.person
         if outcome is Outcome.GRANTED:
             self._refusals.pop(ask.reader, None)
-            if ask.area is not None and person is not None:
+            if ask.area is not None:
                 if ask.inward:
                     self._inside[ask.area, person] = ask.now
                 else:
                     self._inside.pop((ask.area, person), None)
-        elif outcome not in (Outcome.PIN, Outcome.TOO_MANY_ATTEMPTS):
+        elif outcome in _GUESSES:
             self._count_refusal(ask)
         return decision
 

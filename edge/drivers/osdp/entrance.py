@@ -142,9 +142,8 @@ class Entrance:
             "credential": "card",
             "direction": "in" if ask.inward else "out",
             "reader": str(address),
+            "person": decision.person,
         }
-        if decision.person is not None:
-            data["person"] = decision.person
         outcome = decision.outcome
         if outcome is Outcome.GRANTED:
             silent: list[Act] = [Say("access.duress", self.device, data)] if decision.duress else []

@@ -67,6 +67,7 @@ class Talk:
         self.secure = False
         self.since = 0.0
         self.retry_at: float | None = None
+        self.switched_off = False
         self.pause_s = RETRY_S
         self.asked_at = 0.0
         self.asked: int | None = None
