@@ -34,6 +34,7 @@ from core.runtime.link import Link, LinkOptions, Message, Will
 from core.runtime.settings import BrokerSettings
 from core.storage.journal import Entry, Journal, JournalReader, LaneBounds
 from edge.outbox import WINDOW
+from edge.pace import Pace
 from edge.window import LaneWindow
 
 log = structlog.get_logger(__name__)
@@ -42,6 +43,8 @@ log = structlog.get_logger(__name__)
 _BIRTH_AGAIN_S = 3.0
 _READ_AT_ONCE = 16
 _IDLE_S = 0.5
+#: While a backlog is held to its pace.
+_PACE_S = 0.01
 _STOP_S = 5.0
 _LANES = frozenset(str(lane) for lane in Lane)
 
@@ -65,7 +68,8 @@ class Uplink:
     """Sends one edge's journal, lane after lane by priority, within each lane's window.
 
     ``fresh_state`` is called after each birth; it commits the fresh state of all devices to
-    the event lane and its future is done when that is durable.
+    the event lane and its future is done when that is durable. ``on_command`` takes what comes
+    on the edge's command topic; it runs on the network thread and must only enqueue.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class Uplink:
         clock: Clock,
         version: str,
         fresh_state: Callable[[], Future[None]],
+        on_command: Callable[[Message], None] | None = None,
     ) -> None:
         self._site = site
         self._edge = edge
@@ -95,8 +100,14 @@ class Uplink:
         )
         self._link.subscribe(topics.receipt(site, edge), self._on_receipt)
         self._link.subscribe(topics.COLLECTOR_STATUS, self._on_collector)
+        if on_command is not None:
+            # What is sent up must not depend on whether the broker lets anything come down.
+            self._link.subscribe(
+                topics.command(site, edge), on_command, dispensable=True, as_published=True
+            )
         self._link.on_up(lambda: self._post("up"))
         self._link.on_down(lambda: self._post("down"))
+        self._pace = Pace()
         self._begin()
         self._instance: str | None = None
         self._previous_epoch: str | None = None
@@ -105,6 +116,7 @@ class Uplink:
         self.failed_steps = 0
 
     def _begin(self) -> None:
+        self._handing_on = self._paced = False
         self._windows: dict[Lane, LaneWindow] = {lane: LaneWindow(WINDOW) for lane in Lane}
         self._fresh: Future[None] | None = None
         self._birth: EdgeStatus | None = None
@@ -132,6 +144,13 @@ class Uplink:
     def wake(self) -> None:
         """Say that the journal has more."""
         self._wake.set()
+
+    def reply(self, payload: bytes, expiry_s: int) -> Future[int]:
+        """Publish the reply to a command; fails as :meth:`Link.publish` does."""
+        topic = topics.reply(self._site, self._edge)
+        return self._link.publish(
+            topic, payload, expiry_s=expiry_s, content_type="application/json"
+        )
 
     @property
     def online(self) -> bool:
@@ -169,6 +188,7 @@ class Uplink:
     def _run(self) -> None:
         reader = self._journal.reader()
         try:
+            self._journal.grow(allowed=True)
             while not self._stopping.is_set():
                 try:
                     busy = self._step(reader)
@@ -180,12 +200,13 @@ class Uplink:
                     self._stopping.wait(_IDLE_S)
                     busy = False
                 if not busy:
-                    self._wake.wait(_IDLE_S)
+                    self._wake.wait(_PACE_S if self._paced else _IDLE_S)
                     self._wake.clear()
         finally:
             reader.close()
 
     def _step(self, reader: JournalReader) -> bool:
+        self._paced = False
         self._read_mail()
         if not self._link.connected:
             return False
@@ -193,6 +214,10 @@ class Uplink:
         if not self.online:
             self._be_born(now)
             return False
+        if not self._handing_on:
+            # From here on entries are read and sent: none may change under our hands.
+            self._journal.grow(allowed=False)
+            self._handing_on = True
         for lane, window in self._windows.items():
             if window.expire(now):
                 log.info("no receipt in time, going back", lane=lane, to=window.acknowledged + 1)
@@ -222,6 +247,7 @@ class Uplink:
 
     def _begin_again(self, why: str) -> None:
         log.info("link state", edge=self._edge, state=why)
+        self._journal.grow(allowed=True)
         acknowledged = {lane: window.acknowledged for lane, window in self._windows.items()}
         self._begin()
         for lane, seq in acknowledged.items():
@@ -237,7 +263,10 @@ class Uplink:
             return
         if self._fresh is None or self._birth is None:
             # One birth, however often it is repeated: what was sealed before it is backlog.
+            # And nothing that comes after it may join what was sealed before.
+            self._journal.grow(allowed=False)
             self._birth = self._status(online=True)
+            self._journal.grow(allowed=True)
             self._fresh = self._fresh_state()
             self._fresh.add_done_callback(lambda _: self._wake.set())
         birth = msgspec.structs.replace(self._birth, clock=self._clock.now_ms())
@@ -289,17 +318,29 @@ class Uplink:
     def _send_lane(self, reader: JournalReader, lane: Lane, window: LaneWindow) -> bool:
         if window.room <= 0:
             return False
+        late = window.sent < self._waited(lane)
+        if late and not self._pace.may(time.monotonic()):
+            self._paced = True
+            return False
         limit = min(window.room, _READ_AT_ONCE)
         entries = reader.read_lane(lane, window.sent, limit=limit, max_bytes=4 << 20)
         oldest = reader.oldest(lane)
         if entries:
             self._journal.note_sent(lane, entries[-1].seq)
+        if late:
+            self._pace.take(sum(entry.events for entry in entries))
         for entry in entries:
             if oldest is not None:
                 self._publish(lane, entry, min(oldest, entry.seq))
             window.on_sent(entry.seq, time.monotonic())
             self.sent_batches += 1
         return bool(entries)
+
+    def _waited(self, lane: Lane) -> int:
+        """Return up to which seq a lane is backlog; urgent is never held up."""
+        birth = self._birth
+        status = None if birth is None or lane is Lane.URGENT else birth.lanes.get(lane)
+        return 0 if status is None else status.last
 
     def _publish(self, lane: Lane, entry: Entry, oldest: int) -> None:
         topic = topics.batch(self._site, self._edge)

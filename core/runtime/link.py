@@ -95,6 +95,8 @@ class Link:
         self._broker = broker
         self._options = options
         self._handlers: list[tuple[str, Handler]] = []
+        self._options_of: dict[str, SubscribeOptions] = {}
+        self._dispensable: set[str] = set()
         self._on_up: list[Callable[[], None]] = []
         self._on_down: list[Callable[[], None]] = []
         self._pending: dict[int, Future[int]] = {}
@@ -108,9 +110,23 @@ class Link:
         self.handler_errors = 0
         self.connections = 0
 
-    def subscribe(self, topic_filter: str, handler: Handler) -> None:
-        """Call ``handler`` for every message that matches; to be called before ``start``."""
+    def subscribe(
+        self,
+        topic_filter: str,
+        handler: Handler,
+        *,
+        dispensable: bool = False,
+        as_published: bool = False,
+    ) -> None:
+        """Call ``handler`` for every message that matches; to be called before ``start``.
+
+        A broker that refuses a ``dispensable`` topic is worked with all the same. With
+        ``as_published`` a message says that it is retained also when it comes at once.
+        """
         self._handlers.append((topic_filter, handler))
+        self._options_of[topic_filter] = SubscribeOptions(qos=1, retainAsPublished=as_published)
+        if dispensable:
+            self._dispensable.add(topic_filter)
 
     def on_up(self, hook: Callable[[], None]) -> None:
         """Call ``hook`` after each connect, when the subscriptions stand."""
@@ -284,8 +300,7 @@ class Link:
             log.error("the broker refused us", client=self._options.client_id, reason=str(code))
             return
         if self._handlers:
-            options = SubscribeOptions(qos=1)
-            client.subscribe([(topic_filter, options) for topic_filter, _ in self._handlers])
+            client.subscribe([(topic, self._options_of[topic]) for topic, _ in self._handlers])
         else:
             self._up()
 
@@ -298,6 +313,7 @@ class Link:
         ]  # fmt: skip
         if refused:
             log.error("subscription refused", client=self._options.client_id, topics=refused)
+        if not self._dispensable.issuperset(refused):
             client.disconnect()
             return
         self._up()
