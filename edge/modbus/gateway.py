@@ -35,6 +35,7 @@ _SILENCES = 2
 _REFUSAL_S = 0.5
 #: The time-out is this module's; the library's own must never come first.
 _NEVER_S = 600.0
+_BUFFER = 4_096
 _PARITIES = {"none": "N", "even": "E", "odd": "O"}
 
 
@@ -210,6 +211,8 @@ class Gateway:
                 retries=0, reconnect_delay=0, trace_packet=self._packet,
                 trace_connect=self._connection,
             )  # fmt: skip
+        # Noise before an answer must not push it out of the library's buffer.
+        client.ctx.max_buffer_size = _BUFFER
         create = client.ctx.call_create
 
         async def noting() -> object:

@@ -103,11 +103,12 @@ def build(
     return _Builder(found, source, filled_in).build(inputs or {}, where)
 
 
-def read_parameters(path: Path) -> dict[str, Parameter]:
-    """Return what a map leaves to its devices; raise :class:`SettingsError`."""
+def read_identification(path: Path) -> tuple[IdentifySpec | None, Table]:
+    """Return how a map's device is told, and the map's table; raise :class:`SettingsError`."""
     raw = read_yaml(path)
-    declared = raw.get("parameters") if isinstance(raw, dict) else None
-    return _declared(declared or {}, str(path))
+    if not isinstance(raw, dict) or not raw.get("identify"):
+        return None, "holding"
+    return parse(IdentifySpec, raw["identify"], f"{path}: identify"), raw.get("table", "holding")
 
 
 def _declared(raw: Any, source: str) -> dict[str, Parameter]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from random import Random
 
 #: Pause after the second silence in a row, in time-outs; it doubles with each further one.
-_PAUSE = 4
+_PAUSE = 2
 _LONGEST_S = 60.0
-#: While anybody answers, silent units get at most one part in this many of the line's time.
+#: While anybody answers, all silent units together get one part in this many of the line's time.
 _SHARE = 3
 _MOST_DOUBLINGS = 8
 
@@ -28,7 +28,6 @@ class Units:
         self._monotonic = monotonic
         self._random = random
         self._units: dict[int, _Unit] = {}
-        self._next_probe = 0.0
 
     def know(self, unit: int) -> None:
         """Note that somebody wants to hear this unit."""
@@ -36,10 +35,7 @@ class Units:
 
     def due(self, unit: int) -> bool:
         """Tell whether a unit may be asked now."""
-        state, now = self._units.setdefault(unit, _Unit()), self._monotonic()
-        if now < state.not_before:
-            return False
-        return not state.failures or now >= self._next_probe or not self.others_answer(unit)
+        return self._monotonic() >= self._units.setdefault(unit, _Unit()).not_before
 
     def healthy(self, unit: int) -> bool:
         """Tell whether a unit answered when it was asked last."""
@@ -65,19 +61,20 @@ class Units:
 
     def silent(self, unit: int, cost_s: float) -> None:
         """Note that a unit did not answer, and how long that held the line."""
-        state, now = self._units.setdefault(unit, _Unit()), self._monotonic()
+        state = self._units.setdefault(unit, _Unit())
         state.failures += 1
-        self._next_probe = now + (_SHARE - 1) * cost_s
         # The first silence may be a disturbed line: only a late answer is waited for.
         pause = cost_s
         if state.failures > 1:
             doublings = min(state.failures - 2, _MOST_DOUBLINGS)
             pause = min(cost_s * _PAUSE * 2**doublings, _LONGEST_S)
-            pause *= self._random.uniform(0.75, 1.0)
-        state.not_before = now + pause
+            if self.anybody_answers():
+                silent = sum(other.failures > 0 for other in self._units.values())
+                pause = max(pause, (_SHARE * silent - 1) * cost_s)
+            pause *= self._random.uniform(1.0, 1.25)
+        state.not_before = self._monotonic() + pause
 
     def wake(self) -> None:
         """Forget the pauses: the connection is a new one."""
         for state in self._units.values():
             state.not_before = 0.0
-        self._next_probe = 0.0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from simulators.devices.elevator import ElevatorGateway
 from simulators.devices.elevator_model import ElevatorModel
@@ -22,7 +23,7 @@ class ElevatorModbusPeer(Peer):
 
     protocol = "elevator_modbus"
     expects = frozenset({"elevator.status", "elevator.alarm_button"})
-    exempt = {"garble": NO_CHECK_SUM}
+    exempt: ClassVar[Mapping[str, str]] = {"garble": NO_CHECK_SUM}
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)

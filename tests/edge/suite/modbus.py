@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from simulators.devices.faults import LineFaults
 from simulators.devices.io_module import IoModule
@@ -81,7 +82,7 @@ class TcpPeer(_OnTcp):
     """Modbus TCP."""
 
     variant = "tcp"
-    exempt = {"garble": NO_CHECK_SUM}
+    exempt: ClassVar[Mapping[str, str]] = {"garble": NO_CHECK_SUM}
 
 
 class RtuOverTcpPeer(_OnTcp):
