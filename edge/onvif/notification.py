@@ -49,12 +49,16 @@ class Notification:
         return self.topic, tuple(sorted(self.source.items()))
 
     def flag(self, *preferred: str) -> bool | None:
-        """Return the first of the preferred items that is a boolean, else the first of all."""
-        for name in (*preferred, *self.data):
+        """Return the first of the preferred items that is a boolean, else the first of all.
+
+        Of the others only words are taken: ``ObjectId="1"`` says nothing of a state.
+        """
+        for name in preferred:
             value = self.data.get(name, "").strip().lower()
             if value in _YES or value in _NO:
                 return value in _YES
-        return None
+        words = (value.strip().lower() for value in self.data.values())
+        return next((word == "true" for word in words if word in ("true", "false")), None)
 
 
 def plain_topic(topic: str) -> str:

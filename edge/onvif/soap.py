@@ -49,24 +49,26 @@ class Token:
     created_ms: int
 
     def header(self, nonce: bytes | None = None) -> str:
-        """Return the Security header: Base64(SHA-1(nonce + created + password))."""
+        """Return the Security header; the nonce is random unless one is given."""
         nonce = secrets.token_bytes(16) if nonce is None else nonce
         created = utc_text(self.created_ms)
-        # The protocol's own digest (WS-Security UsernameToken Profile 1.0).
-        digest = hashlib.sha1(
-            nonce + created.encode() + self.password.encode(), usedforsecurity=False
-        ).digest()
         return (
             f'<wsse:Security s:mustUnderstand="true" xmlns:wsse="{names.SECURITY}"'
             f' xmlns:wsu="{names.SECURITY_UTILITY}"><wsse:UsernameToken>'
             f"<wsse:Username>{escape(self.username)}</wsse:Username>"
             f'<wsse:Password Type="{names.PASSWORD_DIGEST}">'
-            f"{base64.b64encode(digest).decode()}</wsse:Password>"
+            f"{password_digest(nonce, created, self.password)}</wsse:Password>"
             f'<wsse:Nonce EncodingType="{names.BASE64}">'
             f"{base64.b64encode(nonce).decode()}</wsse:Nonce>"
             f"<wsu:Created>{created}</wsu:Created>"
             "</wsse:UsernameToken></wsse:Security>"
         )
+
+
+def password_digest(nonce: bytes, created: str, password: str) -> str:
+    """Return Base64(SHA-1(nonce + created + password)) (UsernameToken Profile 1.0)."""
+    whole = nonce + created.encode() + password.encode()
+    return base64.b64encode(hashlib.sha1(whole, usedforsecurity=False).digest()).decode()
 
 
 def addressing(to: str, action: str, references: str = "") -> str:

@@ -182,7 +182,8 @@ class CameraTranslator:
         if not state:
             return Skipped("malformed_notifications")
         meaning = Meaning("device.fault", {"fault": "recording"})
-        return [self._signal(notification, meaning, state.lower() == "error", at)]
+        failed = state.lower() == "error" and notification.operation is not Operation.DELETED
+        return [self._signal(notification, meaning, failed, at)]
 
 
 def _cause(kind: str, cause: str | None) -> dict[str, Any]:
