@@ -13,9 +13,12 @@ from types import MappingProxyType
 from edge.driver import Driver, DriverContext
 from edge.drivers.bacnet.settings import BacnetSettings
 from edge.drivers.camera.settings import CameraSettings
+from edge.drivers.cjt188.settings import Cjt188Settings
 from edge.drivers.dlt645.settings import Dlt645Settings
 from edge.drivers.elevator_modbus.settings import ElevatorModbusSettings
+from edge.drivers.isapi_barrier.settings import IsapiBarrierSettings
 from edge.drivers.isapi_door.settings import IsapiDoorSettings
+from edge.drivers.isapi_elevator.settings import IsapiElevatorSettings
 from edge.drivers.json_http.settings import JsonHttpSettings
 from edge.drivers.json_mqtt.settings import JsonMqttSettings
 from edge.drivers.modbus.settings import ModbusSettings
@@ -40,12 +43,15 @@ class DriverSpec:
 
 DRIVERS: Mapping[str, DriverSpec] = MappingProxyType(
     {
+        "cjt188": DriverSpec(Cjt188Settings, "edge.drivers.cjt188.driver"),
         "dlt645": DriverSpec(Dlt645Settings, "edge.drivers.dlt645.driver"),
         "elevator_modbus": DriverSpec(
             ElevatorModbusSettings, "edge.drivers.elevator_modbus.driver"
         ),
         "modbus": DriverSpec(ModbusSettings, "edge.drivers.modbus.driver"),
+        "isapi_barrier": DriverSpec(IsapiBarrierSettings, "edge.drivers.isapi_barrier.driver"),
         "isapi_door": DriverSpec(IsapiDoorSettings, "edge.drivers.isapi_door.driver"),
+        "isapi_elevator": DriverSpec(IsapiElevatorSettings, "edge.drivers.isapi_elevator.driver"),
         "osdp": DriverSpec(OsdpSettings, "edge.drivers.osdp.driver"),
         "onvif_camera": DriverSpec(OnvifCameraSettings, "edge.drivers.onvif_camera.driver"),
         "onvif_door": DriverSpec(OnvifDoorSettings, "edge.drivers.onvif_door.driver"),

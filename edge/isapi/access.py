@@ -35,8 +35,8 @@ _OVERLAP_MS = 120_000
 _AHEAD_MS = 86_400_000
 #: Searches for holes are so far apart (real seconds), and after one that failed.
 _PAUSE_S, _PAUSE_AFTER_FAILURE_S = 10.0, 30.0
-#: What is under way when a stream is lost has so long (real seconds) to be committed.
-_FINISH_S = 1.0
+#: After so many searches in a row that failed the live stream goes on without.
+_MOST_FAILURES = 3
 _DEVICE_INFO = "/ISAPI/System/deviceInfo"
 _log = structlog.get_logger(__name__)
 
@@ -78,6 +78,7 @@ class AccessDriver(ListeningDriver):
         self._owed = True
         self._searches = settings.backfill
         self._search_after = 0.0
+        self._failures = 0
         self._begun: tuple[object, int] = (None, 0)
         """Which event is being told, and how many of its observations are."""
 
@@ -190,19 +191,8 @@ class AccessDriver(ListeningDriver):
         return False
 
     async def _deal_with(self, event: AccessEvent) -> None:
-        """Emit what an event says, and remember it once that is committed.
-
-        A stream that is lost meanwhile does not come between: what the journal has taken and
-        nobody remembers would be told twice.
-        """
-        task = asyncio.ensure_future(self._emit(event))
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            await asyncio.wait((task,), timeout=_FINISH_S)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            raise
+        """Emit what an event says, and remember it once that is committed."""
+        await self.finish(self._emit(event))
 
     async def _emit(self, event: AccessEvent) -> None:
         outcome = self.translate(event, self.context.clock.now_ms())
@@ -252,12 +242,17 @@ class AccessDriver(ListeningDriver):
                 self._declare(self.book.holes)
             self._note_failure(error)
         except LinkError as error:
-            if error.cause == "credentials":
+            self._failures += 1
+            if error.cause == "credentials" or (
+                # Whatever cut the search will have cut the stream; the order is kept when all
+                # begins anew. A controller that only refuses searches must not be cut off, too.
+                error.cause == "network" and self._failures < _MOST_FAILURES
+            ):
                 raise
             self._search_after = time.monotonic() + _PAUSE_AFTER_FAILURE_S
             self._note_failure(error)
         else:
-            self._owed = False
+            self._owed, self._failures = False, 0
             self._declare(standing)
             await self._save()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import httpx
@@ -39,6 +39,8 @@ _PATIENCE_WITH_PARTS = 3
 _QUEUE = 256
 #: What was read when a stream is lost has so long (real seconds) to be dealt with.
 _FINISH_S = 2.0
+#: What is under way when a driver stops has so long (real seconds) to be committed.
+_COMMIT_S = 1.0
 
 Alert = dict[str, Any]
 
@@ -121,6 +123,21 @@ class ListeningDriver(StreamingDriver):
 
         ``task_done`` of the queue says that an alert has been dealt with.
         """
+
+    @staticmethod
+    async def finish(work: Coroutine[Any, Any, None]) -> None:
+        """Do what must not be broken off half-way; a stop waits for it, but not for long.
+
+        An event that the journal has taken and nobody remembers would be told twice.
+        """
+        task = asyncio.ensure_future(work)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait((task,), timeout=_COMMIT_S)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            raise
 
     def is_heartbeat(self, alert: Alert) -> bool:
         """Tell whether an alert only says that the device lives."""

@@ -33,7 +33,8 @@ class IsapiDoorPeer(Peer):
         doors = [Door(number, Arrivals(7, f"d{number}", nobody)) for number in (1, 2)]
         self.model = DoorController(7, self.prefix, self.clock, doors, [Holder("1", "张三", "9")])
         self.peer = DoorPeer(
-            self.clock, self.model, identity=Identity(self.prefix, "192.0.2.9", "02:00:5e:10:00:09"),
+            self.clock, self.model,
+            identity=Identity(self.prefix, "192.0.2.9", "02:00:5e:10:00:09"),
             username="edge", password="secret", heartbeat_s=0.2,
         )  # fmt: skip
 

@@ -1,0 +1,1 @@
+"""Vehicle barriers: cameras that read plates, with a Hikvision-style ISAPI alert stream."""

@@ -1,0 +1,1 @@
+"""Lift access (智能梯控): lift controllers with a Hikvision-style ISAPI alert stream."""
