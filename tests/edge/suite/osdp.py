@@ -29,10 +29,13 @@ class _OsdpPeer(Peer):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.readers = [OsdpReader(1, key=KEY, enforce=True), OsdpReader(2)]
-        (folder / "pseudonym.key").write_bytes(PSEUDONYM_KEY)
+
+    def write_list(self) -> None:
+        """Write the key and the access list that the entry names."""
+        (self.folder / "pseudonym.key").write_bytes(PSEUDONYM_KEY)
         person = Pseudonyms(PSEUDONYM_KEY).of("card", Card(26, NUMBER, FACILITY).identifier)
         cards = {"cards": [{"card": person, "doors": "all"}]}
-        (folder / "cards.yaml").write_text(yaml.safe_dump(cards), encoding="utf-8")
+        (self.folder / "cards.yaml").write_text(yaml.safe_dump(cards), encoding="utf-8")
 
     @property
     def where(self) -> dict[str, Any]:
@@ -73,6 +76,7 @@ class OsdpTcpPeer(_OsdpPeer):
         self.peer = OsdpConverter(self.readers)
 
     async def start(self) -> None:
+        self.write_list()
         await self.peer.start()
 
     async def stop(self) -> None:
@@ -101,6 +105,7 @@ class OsdpSerialPeer(_OsdpPeer):
         self.peer = OsdpSerialPort(self.readers, folder / "rs485")
 
     async def start(self) -> None:
+        self.write_list()
         await self.peer.start()
 
     async def stop(self) -> None:
