@@ -367,6 +367,30 @@ def test_the_door_opens_while_the_journal_is_full(tmp_path: Path) -> None:
     run(scene())
 
 
+def test_a_journal_that_stays_full_makes_the_readers_wait_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.drivers.osdp.backlog.MOST_WAITING", 3)
+
+    async def scene() -> None:
+        reader = OsdpReader(6)
+        entry = {"device": "d1", "address": 6}
+        async with Site(tmp_path, [reader], [entry], ALL) as site:
+            await site.until(lambda: site.sink.of("device.fault"))
+            site.sink.refuse = lambda _: JournalFullError("full")
+            for _ in range(12):
+                reader.present(*CARD)
+            await site.until(lambda: site.sink.counts["cards"] >= 3)
+            await asyncio.sleep(2)  # longer than the silence that is allowed
+            assert site.sink.counts["cards"] < 12
+            assert not site.sink.failures, "silence that we caused is nobody's fault"
+            site.sink.refuse = lambda _: None
+            await site.until(lambda: len(site.sink.of("access.granted")) == 12)
+            assert site.sink.counts["cards"] == 12
+
+    run(scene(), 40)
+
+
 def test_a_changed_list_is_taken_and_a_broken_one_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
