@@ -59,6 +59,12 @@ soak: ## Run the long fault tests
 	@$(BIN)/python scripts/test_servers.py
 	$(BIN)/python -m pytest -m soak --timeout 0 $(ARGS)
 
+faults: ## Inject every fault into every protocol and write the table in docs/edge.md
+	@$(SETUP) test
+	rm -rf test-results/faults && mkdir -p test-results/faults
+	FAULTS_TABLE=test-results/faults $(BIN)/python -m pytest -q -n 4 tests/edge/suite
+	$(BIN)/python -m scripts.faults_table test-results/faults
+
 lock: ## Write requirements/*.txt and web/package-lock.json anew (UPGRADE=--upgrade for newer versions)
 	@$(SETUP) test
 	$(COMPILE) pyproject.toml --extra build -o requirements/run.txt

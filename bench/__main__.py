@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench import edge_load, outage
 from bench.latency import Latency, measure
 from bench.parts import Cost, broker, cost, part, write_settings, write_topology
 from bench.wire import SITE, BenchEdge, Generator, prepare
@@ -46,6 +47,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=400_000, help="events in batches of 100")
     parser.add_argument("--singles", type=int, default=40_000, help="events one by one")
     parser.add_argument("--seconds", type=float, default=20, help="of the latency run")
+    parser.add_argument("--days", type=float, default=0.5, help="of the outage that is drained")
     parser.add_argument("--keep", action="store_true", help="add a row to docs/benchmarks.md")
     options = parser.parse_args()
     lines = []
@@ -59,6 +61,12 @@ def main() -> None:
         f"| latency | {latency.rate:,.0f} events/s offered | p50 {latency.p50_ms:.0f} ms "
         f"| p99 {latency.p99_ms:.0f} ms | {latency.count} alerts | |"
     )
+    print(lines[-1], flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        lines.append(edge_load.measure(options.seconds * 2, Path(name)).row())
+    print(lines[-1], flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        lines.append(outage.measure(options.days, Path(name)).row(options.days))
     print(lines[-1], flush=True)
     if options.keep:
         _keep(lines)

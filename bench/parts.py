@@ -50,32 +50,35 @@ def broker(folder: Path) -> Iterator[tuple[int, int]]:
     port = free_port()
     config = folder / "mosquitto.conf"
     config.write_text(_MOSQUITTO.format(port=port))
-    with _process([program, "-c", str(config)], folder / "mosquitto.log") as process:
+    with process([program, "-c", str(config)], folder / "mosquitto.log") as started:
         time.sleep(0.3)
-        yield port, process.pid
+        yield port, started.pid
 
 
 @contextlib.contextmanager
 def part(folder: Path, name: str, *arguments: str) -> Iterator[int]:
     """Run one part by the ``estate`` command; yield its process id."""
     command = [sys.executable, "-m", "estate", name, *arguments]
-    with _process(command, folder / f"{name}.log") as process:
-        yield process.pid
+    with process(command, folder / f"{name}.log") as started:
+        yield started.pid
 
 
 @contextlib.contextmanager
-def _process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command with its output in a file; stop it afterwards. Its stdin stays open."""
     with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)  # noqa: S603
+        started = subprocess.Popen(  # noqa: S603
+            command, stdin=subprocess.PIPE, stdout=output, stderr=output
+        )
     try:
-        yield process
+        yield started
     finally:
-        process.terminate()
+        started.terminate()
         try:
-            process.wait(10)
+            started.wait(10)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            started.kill()
+            started.wait()
 
 
 def write_settings(folder: Path, broker_port: int, api_port: int) -> Path:
