@@ -17,6 +17,7 @@ from edge.drivers.cjt188.settings import Cjt188Settings
 from edge.drivers.dlt645.settings import Dlt645Settings
 from edge.drivers.elevator_modbus.settings import ElevatorModbusSettings
 from edge.drivers.isapi_barrier.settings import IsapiBarrierSettings
+from edge.drivers.isapi_camera.settings import IsapiCameraSettings
 from edge.drivers.isapi_door.settings import IsapiDoorSettings
 from edge.drivers.isapi_elevator.settings import IsapiElevatorSettings
 from edge.drivers.json_http.settings import JsonHttpSettings
@@ -50,6 +51,7 @@ DRIVERS: Mapping[str, DriverSpec] = MappingProxyType(
         ),
         "modbus": DriverSpec(ModbusSettings, "edge.drivers.modbus.driver"),
         "isapi_barrier": DriverSpec(IsapiBarrierSettings, "edge.drivers.isapi_barrier.driver"),
+        "isapi_camera": DriverSpec(IsapiCameraSettings, "edge.drivers.isapi_camera.driver"),
         "isapi_door": DriverSpec(IsapiDoorSettings, "edge.drivers.isapi_door.driver"),
         "isapi_elevator": DriverSpec(IsapiElevatorSettings, "edge.drivers.isapi_elevator.driver"),
         "osdp": DriverSpec(OsdpSettings, "edge.drivers.osdp.driver"),

@@ -1,0 +1,1 @@
+"""Events that cameras raise themselves, by a Hikvision-style ISAPI alert stream."""
