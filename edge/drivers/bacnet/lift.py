@@ -29,6 +29,7 @@ ENERGY = "energy-meter"
 _REQUIRED = (
     "car-position", "car-moving-direction", "car-door-status", "passenger-alarm", "fault-signals",
 )  # fmt: skip
+_LISTS = frozenset({"car-door-status", "registered-car-call", "fault-signals"})
 #: BACnetLiftCarMode. VIP, homing, parking and attendant are ways of normal service.
 MODES = {
     1: "normal", 2: "normal", 3: "normal", 4: "normal", 5: "normal", 6: "firefighter",
@@ -73,10 +74,10 @@ def decode(values: Mapping[str, Any], lift: LiftSection, before: int | None) -> 
     """
     for name in _REQUIRED:
         value = values.get(name)
-        if value is None or isinstance(value, Unread):
+        if value is None or not _usable(name, value):
             why = value.why if isinstance(value, Unread) else "it has none"
             raise LinkError(f"lift,{lift.object}: no {name}: {why}", "protocol")
-    known = {n: v for n, v in values.items() if not isinstance(v, Unread)}
+    known = {n: v for n, v in values.items() if _usable(n, v)}
     unclear = [f"unread_{n.replace('-', '_')}" for n in values.keys() - known.keys()]
     faults = _codes(known["fault-signals"])
     moving = _moving(known, before, unclear)
@@ -107,6 +108,11 @@ def decode(values: Mapping[str, Any], lift: LiftSection, before: int | None) -> 
         status, faults, bool(known.get("out-of-service")),
         None if energy is None else float(energy), unclear,
     )  # fmt: skip
+
+
+def _usable(name: str, value: Any) -> bool:
+    """Tell whether a value is of its property's type: lists only where there are several."""
+    return not isinstance(value, Unread) and isinstance(value, list) is (name in _LISTS)
 
 
 def _codes(raw: Any) -> frozenset[int]:

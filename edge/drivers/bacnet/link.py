@@ -26,7 +26,7 @@ from bacpypes3.basetypes import PropertyReference, ReadAccessSpecification
 from bacpypes3.ipv4.link import NormalLinkLayer
 from bacpypes3.local.device import DeviceObject
 from bacpypes3.pdu import IPv4Address
-from bacpypes3.primitivedata import ObjectIdentifier
+from bacpypes3.primitivedata import ObjectIdentifier, Unsigned
 from bacpypes3.vendor import get_vendor_info
 
 #: The stack's own patience (ms); every request is given up earlier.
@@ -75,9 +75,11 @@ class _Client(Application):  # type: ignore[misc]  # bacpypes3 ships no types
     async def do_IAmRequest(self, apdu: Any) -> None:  # noqa: N802 (bacpypes3's name)
         """Take an answer to Who-Is."""
         if self.on_i_am is not None and isinstance(apdu, IAmRequest):
-            host, port = apdu.pduSource.addrTuple
-            vendor = int(apdu.vendorID)
-            self.on_i_am(IAm(host, port, int(apdu.iAmDeviceIdentifier[1]), vendor))
+            source = apdu.pduSource
+            # A device behind a router has the router's word for an address, and no port.
+            host, port = getattr(source, "addrTuple", None) or (str(source), 0)
+            instance = int(apdu.iAmDeviceIdentifier[1])
+            self.on_i_am(IAm(host, port, instance, int(apdu.vendorID)))
 
     async def do_UnconfirmedCOVNotificationRequest(self, apdu: Any) -> None:  # noqa: N802
         """Tell the subscriber that something changed; the values are read afresh."""
@@ -157,16 +159,20 @@ class BacnetLink:
                 )
         return found
 
-    async def read(self, address: str, name: str, wanted: str, timeout_s: float) -> Any:
-        """Read one property; raise as :meth:`read_multiple` does."""
+    async def read(
+        self, address: str, name: str, wanted: str, timeout_s: float, index: int | None = None
+    ) -> Any:
+        """Read one property, or one element of it; raise as :meth:`read_multiple` does."""
         request = ReadPropertyRequest(
             objectIdentifier=ObjectIdentifier(name), propertyIdentifier=wanted,
             destination=IPv4Address(address),
         )  # fmt: skip
+        if index is not None:
+            request.propertyArrayIndex = index
         reply = await self._ask(request, timeout_s)
         if str(getattr(reply, "objectIdentifier", "")) != name:
             return Unread("the answer is about something else")
-        return _value(reply.objectIdentifier, reply.propertyIdentifier, reply.propertyValue)
+        return _value(reply.objectIdentifier, reply.propertyIdentifier, reply.propertyValue, index)
 
     def new_process(self) -> int:
         """Return a process identifier for one subscription."""
@@ -190,6 +196,7 @@ class BacnetLink:
             issueConfirmedNotifications=False, lifetime=lifetime_s,
             destination=IPv4Address(address),
         )  # fmt: skip
+        await self.open()
         if self._app is not None:
             self._app.listeners[str(IPv4Address(address)), process] = changed
         await self._ask(request, timeout_s)
@@ -238,13 +245,15 @@ def _bind(local: tuple[str, int], *, broadcast: bool) -> socket.socket:
     return sock
 
 
-def _value(identifier: Any, wanted: Any, raw: Any) -> Any:
+def _value(identifier: Any, wanted: Any, raw: Any, index: int | None = None) -> Any:
     """Return a property's value as plain Python, or why there is none."""
     try:
         kind = get_vendor_info(0).get_object_class(identifier[0])
         datatype = kind.get_property_type(wanted) if kind else None
         if datatype is None:
             return Unread(f"{wanted} of {identifier} is not known")
+        if index is not None:
+            datatype = datatype._subtype if index else Unsigned  # noqa: SLF001 (no other way)
         return plain(raw.cast_out(datatype))
     except Exception as error:  # noqa: BLE001 (the library raises whatever broken bytes lead to)
         return Unread(f"{wanted} of {identifier}: {error or type(error).__name__}")
@@ -252,6 +261,8 @@ def _value(identifier: Any, wanted: Any, raw: Any) -> Any:
 
 def plain(value: Any) -> Any:
     """Return bacpypes3's value as bool, int, float, str or a list of them."""
+    if isinstance(value, ObjectIdentifier):
+        return str(value)
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, bool):
