@@ -193,9 +193,10 @@ class EdgeApp:
                 built = reload.build(wanted, self._clock, self._folder, self._built)
                 await self._runner.change(built.drivers, built.derivations)
             except (SettingsError, ContractError) as error:
-                _log.warning("configuration refused", edge=self.edge, why=str(error))
-                await self._note("refused", before, str(error))
-                raise CommandRefusedError(str(error)) from None
+                why = str(error).replace(str(self._file), self._file.name)
+                _log.warning("configuration refused", edge=self.edge, why=why)
+                await self._note("refused", before, why)
+                raise CommandRefusedError(why) from None
             told = reload.difference(self._built, built)
             self._built, self._config = built, wanted
             self._deeds.allow(wanted.commands)

@@ -14,6 +14,8 @@ from core.contracts.events import KINDS, Lane
 from core.runtime.clock import Clock
 from core.storage.journal import Append, Growth, Journal, OnFull, Tombstone
 
+#: The byte budget of an edge's journal; seven days at 20 events/s fit.
+JOURNAL_BYTES = 4 << 30
 #: How long an event may wait for company before its batch is sealed (real seconds).
 LINGER_S = 0.02
 #: A batch is sealed at this size (bytes), well below the brokers' usual packet limit.
