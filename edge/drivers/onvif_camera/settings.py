@@ -63,7 +63,7 @@ class OnvifCameraSettings(OnvifSettings):
     """Topics that are not among the known ones, with or without prefixes."""
     expect: Annotated[list[Topic], Field(max_length=32)] = Field(default_factory=list)
     """Topics that must be armed and must have come once; none: any that detects something."""
-    seen_within_days: Annotated[float, Field(gt=0, le=366)] | None = 7
+    seen_within_days: Annotated[float, Field(gt=0, le=3650)] | None = 30
     """Run time of watching without one of these events after which that is told; null: never."""
     check_s: Annotated[float, Field(ge=1, le=86_400)] = 3600
     """Real time after which it is looked anew whether the events are armed."""
