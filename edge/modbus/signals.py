@@ -21,10 +21,8 @@ class Signals:
 
         Raises what the sink raises; what it did not take counts as not told.
         """
-        ended = [
-            key for key in self._told if key[0] in reading.known and key not in reading.standing
-        ]
-        for key in ended:
+        ended = (k for k in self._told if k[0] in reading.known and k not in reading.standing)
+        for key in sorted(ended):
             kind, data = self._told[key]
             await sink.emit(kind, self._device, {**data, **more, "active": False}, at)
             del self._told[key]

@@ -163,6 +163,12 @@ def do(model, now, name):
             model.free(now)
         case "fault":
             model.fault(now, 3)
+        case "break":
+            model.fault(now, 1)
+        case "dark":
+            model.fault(now, 41)
+        case "press":
+            model.press_alarm(now)
         case "clear":
             model.clear_faults(now)
         case "inspect" | "normal":
@@ -174,7 +180,20 @@ def do(model, now, name):
     st.lists(
         st.tuples(
             st.integers(0, 90),
-            st.sampled_from(["look", "trap", "free", "fault", "clear", "inspect", "normal"]),
+            st.sampled_from(
+                [
+                    "look",
+                    "trap",
+                    "free",
+                    "fault",
+                    "break",
+                    "dark",
+                    "press",
+                    "clear",
+                    "inspect",
+                    "normal",
+                ]
+            ),
         ),
         max_size=30,
     ),
@@ -188,6 +207,7 @@ def test_whatever_is_done_the_lift_stays_a_lift(actions, seed):
             do(model, now, name)
         except ContractError:
             assert name == "trap"
+        model.shows_modes = seed > 3
         state = model.state(now)
         assert state.floor in FLOORS
         assert not (state.moving and not state.door_closed)

@@ -18,7 +18,8 @@ from .support import listen, run
 
 
 def tcp(tid: int, unit: int, pdu: bytes) -> bytes:
-    return tid.to_bytes(2, "big") + b"\0\0" + (len(pdu) + 1).to_bytes(2, "big") + bytes((unit,)) + pdu  # fmt: skip
+    head = tid.to_bytes(2, "big") + b"\0\0" + (len(pdu) + 1).to_bytes(2, "big")
+    return head + bytes((unit,)) + pdu
 
 
 def rtu(unit: int, pdu: bytes) -> bytes:
