@@ -167,6 +167,9 @@ class OnvifCameraDriver(OnvifDriver):
             device = self._camera.device
             await self._emit(Observation("camera.count", device, signal.data, signal.at))
             return
+        if not self._tracker.has_room(signal):
+            self._sink.count("too_many_states")
+            return
         observation = self._tracker.news(signal)
         if observation is not None:
             await self._emit(observation)

@@ -9,6 +9,8 @@ from edge.drivers.onvif_camera.translate import Signal
 from edge.onvif.observation import Observation
 
 _Key = tuple[str, str | None]
+#: A camera has a few dozen rules; one that invents names without end must not fill the memory.
+_MOST_STATES, _MOST_SOURCES = 256, 64
 
 
 @dataclass(slots=True)
@@ -32,6 +34,14 @@ class Tracker:
         self._refreshed: set[object] = set()
         self.joined = 0
         """Times that something happened again while it still counted as going on."""
+
+    def has_room(self, signal: Signal) -> bool:
+        """Tell whether a signal's state can be kept; False for more than a camera can have."""
+        group = self._groups.get((signal.kind, signal.part))
+        if group is None:
+            return len(self._groups) < _MOST_STATES
+        known = signal.source in group.standing or not signal.active
+        return known or len(group.standing) < _MOST_SOURCES
 
     def news(self, signal: Signal) -> Observation | None:
         """Return what a signal makes worth telling; nothing is remembered."""
@@ -59,8 +69,8 @@ class Tracker:
             group.standing.add(signal.source)
         else:
             group.standing.discard(signal.source)
-        if signal.active is not None:
-            self._refreshed.add(signal.source)
+        # (What is not active cannot have vanished.)
+        (self._refreshed.add if signal.active else self._refreshed.discard)(signal.source)
         if observation is not None:
             group.told = bool(observation.data["active"])
             group.told_data = {k: v for k, v in observation.data.items() if k != "active"}

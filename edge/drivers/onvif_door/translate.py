@@ -34,6 +34,12 @@ _WITHOUT_EVENT = (
     "Door/State/DoorWarning", "AccessPoint/", "Credential/", "Configuration/", "Device/",
     "Monitoring/", "AccessControl/Request", "AccessControl/AccessNotTaken",
 )  # fmt: skip
+_ASPECTS = frozenset(
+    {
+        "DoorPhysicalState", "LockPhysicalState", "DoubleLockPhysicalState", "DoorAlarm",
+        "DoorTamper", "DoorFault", "DoorMode",
+    }
+)  # fmt: skip
 _GRANT_LIFE_MS = 120_000
 
 
@@ -91,13 +97,13 @@ class DoorTranslator:
         for observation in observations:
             self.follow(observation)
         topic = notification.topic
-        if topic.startswith(_DOOR):
-            device = self._door_of(notification)
-            state = _state(notification)
+        aspect = topic.removeprefix(_DOOR)
+        if aspect in _ASPECTS:
+            device, state = self._door_of(notification), _state(notification)
             if device is not None and state and notification.operation is not Operation.DELETED:
-                self._states[device, topic.removeprefix(_DOOR)] = state
-                self._note_mode(device, topic.removeprefix(_DOOR), state, at)
-        elif topic.startswith(f"{_ACCESS}AccessGranted"):
+                self._states[device, aspect] = state
+                self._note_mode(device, aspect, state, at)
+        elif topic.startswith(f"{_ACCESS}AccessGranted") and observations:
             self._granted[_point(notification)] = at
 
     def follow(self, observation: Observation) -> None:
@@ -124,6 +130,8 @@ class DoorTranslator:
         self, notification: Notification, aspect: str, at: int
     ) -> list[Observation] | Skipped:
         device, state = self._door_of(notification), _state(notification)
+        if aspect not in _ASPECTS:
+            return Skipped("topics_without_event")
         if device is None:
             return Skipped("unknown_doors")
         if not state or notification.operation is Operation.DELETED:
@@ -147,7 +155,7 @@ class DoorTranslator:
         if aspect == "DoorFault":
             data = {"fault": "other", "part": "door", "raw_code": raw}
             return _on_off(device, "device.fault", data, state, "FaultDetected", at)
-        return [] if aspect == "DoorMode" else Skipped("topics_without_event")
+        return []
 
     def _alarm(self, device: str, state: str, raw: str, at: int) -> list[Observation] | Skipped:
         if state == "DoorForcedOpen":

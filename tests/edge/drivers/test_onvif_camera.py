@@ -220,6 +220,21 @@ def test_states_whose_source_is_gone_end_with_the_synchronisation() -> None:
     assert tracker.vanished(START + 2) == []
 
 
+def test_a_camera_that_invents_names_without_end_fills_no_memory() -> None:
+    tracker = Tracker("cam", 5)
+    field = "RuleEngine/FieldDetector/ObjectsInside"
+    refused = 0
+    for number in range(2000):
+        notification = notice(field, {"IsInside": "true"}, RULE | {"Rule": f"R{number}"})
+        (signal,) = translated(notification)
+        if tracker.has_room(signal):
+            tracker.committed(signal, tracker.news(signal))
+        else:
+            refused += 1
+    assert refused == 2000 - 256
+    assert len(tracker._groups) == 256
+
+
 # -- on the wire ---------------------------------------------------------------------------------
 
 
