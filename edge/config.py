@@ -16,6 +16,7 @@ from core.contracts.events import ID_PATTERN
 from core.contracts.topology import DeviceFamily
 from core.runtime.clock import Clock
 from core.runtime.settings import parse, read_yaml
+from edge.derive.settings import DeriveSettings
 from edge.driver import Driver, DriverContext
 from edge.drivers.settings import DriverSettings, Section
 from edge.home_assistant.settings import HomeAssistantSettings
@@ -64,6 +65,7 @@ class _EdgeFile(Section):
     drivers: Annotated[list[dict[str, Any]], Field(max_length=2_000)]
     commands: CommandSettings = CommandSettings()
     devices: dict[Name, DeviceFacts] = Field(default_factory=dict)
+    derive: DeriveSettings = DeriveSettings()
     local_rules: LocalRulesSettings | None = None
     home_assistant: HomeAssistantSettings | None = None
 
@@ -78,6 +80,7 @@ class EdgeConfig:
     base: Path
     commands: CommandSettings = field(default_factory=CommandSettings)
     devices: Mapping[str, DeviceFacts] = field(default_factory=dict)
+    derive: DeriveSettings = field(default_factory=DeriveSettings)
     local_rules: LocalRulesSettings | None = None
     home_assistant: HomeAssistantSettings | None = None
 
@@ -106,6 +109,7 @@ def from_raw(raw: Any, source: str, base: Path) -> EdgeConfig:
         base,
         commands=whole.commands,
         devices=whole.devices,
+        derive=whole.derive,
         local_rules=whole.local_rules,
         home_assistant=whole.home_assistant,
     )
@@ -124,6 +128,7 @@ def _check_named(config: EdgeConfig, known: set[str], source: str) -> None:
         "commands.unlock": config.commands.unlock,
         "commands.relay_output": config.commands.relay_output,
         "devices": list(config.devices),
+        "derive.tailgating": config.derive.device_ids(),
     }
     if config.local_rules is not None:
         outputs = config.local_rules.outputs

@@ -8,14 +8,14 @@ import numpy as np
 from core.contracts.errors import DeviceError
 from edge.vision.detection import Box
 from edge.vision.person import ModelMissingError, PersonDetector
-from edge.vision.picture import Mask, Picture, to_grey
+from edge.vision.picture import Mask, Picture, reduce
 from edge.vision.snapshot import SnapshotMaker
 
 #: Pictures are fetched so far apart (real seconds).
 BETWEEN_S = 0.6
 LARGEST_BYTES = 8 << 20
 _MOST_PIXELS = 4096 * 3072
-_DIFFERS = 18
+_WIDTH, _DIFFERS = 320, 18
 #: Persons are blurred from this confidence on: better one too many.
 _PERSON_CONFIDENCE = 0.3
 
@@ -73,7 +73,10 @@ def _moving(before: Picture, after: Picture) -> Mask:
     """Return what differs between two pictures; everything, where they do not fit together."""
     if before.shape != after.shape:
         return np.ones(after.shape[:2], np.bool_)
-    smooth = [cv2.GaussianBlur(to_grey(picture), (5, 5), 0) for picture in (before, after)]
+    smooth = [
+        cv2.GaussianBlur(cv2.cvtColor(reduce(p, _WIDTH), cv2.COLOR_BGR2GRAY), (5, 5), 0)
+        for p in (before, after)
+    ]
     found = cv2.absdiff(smooth[0], smooth[1]) > _DIFFERS
     grown = cv2.dilate(found.astype(np.uint8), np.ones((7, 7), np.uint8))
     return grown.astype(np.bool_)
