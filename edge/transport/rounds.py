@@ -43,6 +43,8 @@ class Rounds:
     ) -> None:
         """``timeout_s`` bounds opening the line, ``budget_s`` one visit (both real time)."""
         self._channel = channel
+        # With its whole format: a port that two entries want in two ways is taken, not shared.
+        self._key = ("bus", channel.channel, channel.serial)
         self._shared = context.shared
         self._devices = tuple(devices)
         self._timeout_s = timeout_s
@@ -60,7 +62,7 @@ class Rounds:
         """Return the bus; taken from the edge's shared things when it is first needed."""
         if self._bus is None:
             line = line_of(self._channel)
-            self._bus = self._shared.acquire(("bus", self._channel.channel), lambda: Bus(line))
+            self._bus = self._shared.acquire(self._key, lambda: Bus(line))
             self._bus.turns.join(self._devices)
         return self._bus
 
@@ -86,7 +88,7 @@ class Rounds:
         if self._bus is not None:
             bus, self._bus = self._bus, None
             bus.turns.leave(self._devices)
-            await self._shared.release(("bus", self._channel.channel))
+            await self._shared.release(self._key)
 
     async def run(self, visit: Visit, sink: DriverSink) -> None:
         """Visit every device that is due, and tell the sink of those that failed.

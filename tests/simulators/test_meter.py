@@ -72,6 +72,8 @@ def test_an_independent_client_reads_what_the_model_measures():
                 assert power.value * 1000 == pytest.approx(state.power_w, abs=0.06)
                 factor = await client.read_02(0x02060000)
                 assert factor.value == pytest.approx(state.power_factor, abs=0.0006)
+                celsius = await client.read_02(0x02800007)
+                assert celsius.value == pytest.approx(state.temperature_c, abs=0.06)
                 hertz = await client.read_02(0x02800002)
                 assert hertz.value == pytest.approx(50, abs=0.1)
             await client.disconnect()

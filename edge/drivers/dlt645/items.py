@@ -7,7 +7,7 @@ first; of signed ones the top bit is the sign.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from edge.drivers.dlt645.codec import CodecError, decode_bcd
@@ -197,9 +197,7 @@ def electricity(phases: int) -> Catalogue:
         ),
     )
     groups: dict[Group, tuple[Item, ...]] = {
-        "energy": (
-            Item(_FORWARD.identifier, _FORWARD.decode, instead=(_COMBINED,)),
-        ),
+        "energy": (replace(_FORWARD, instead=(_COMBINED,)),),
         "power": (_POWER,),
         "voltages": (_block(_VOLTAGES, 0x0201FF00) if three else _VOLTAGES[0],),
         "currents": (_block(_CURRENTS, 0x0202FF00) if three else _CURRENTS[0],),

@@ -149,6 +149,9 @@ class _Visit:
         values: Values = {}
         for item in items:
             _merge(values, await self._read(item))
+        if str(values.get("_time", "")).startswith("0000"):
+            # Midnight may have passed between the date and the time.
+            _merge(values, await self._read(items[0]))
         self._reader.derive(values, self._now_ms())
         _merge(self.reading.values, values)
 

@@ -227,6 +227,29 @@ def test_a_wrong_clock_is_told_and_mended(tmp_path: Path) -> None:
     run(scenario(), 40)
 
 
+def test_midnight_between_the_date_and_the_time_is_no_wrong_clock(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with scene(tmp_path, items={"clock": "poll"}, profile="minimal") as stage:
+            midnight = (stage.clock.now // 86_400_000 + 1) * 86_400_000 - 8 * 3_600_000
+            offsets = []
+            for early_ms in range(0, 1000, 100):
+                stage.clock.now = midnight - early_ms
+                answer = stage.peer.reply
+
+                def reply(request: Any, answer: Any = answer) -> bytes:
+                    stage.clock.now += 100
+                    return answer(request)
+
+                stage.peer.reply = reply  # type: ignore[method-assign]
+                await stage.driver.poll()
+                stage.peer.reply = answer  # type: ignore[method-assign]
+                offsets.append(stage.sink.of("meter.reading")[-1]["clock_offset_s"])
+            assert max(map(abs, offsets)) < 3
+            assert stage.events == []
+
+    run(scenario(), 40)
+
+
 def test_another_meter_in_the_same_place_is_told_by_its_number(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with scene(tmp_path) as stage:

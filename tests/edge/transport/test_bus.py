@@ -283,6 +283,19 @@ def test_drivers_with_the_same_channel_share_one_connection(tmp_path: Path) -> N
     run(scenario())
 
 
+def test_a_port_that_two_want_in_two_ways_is_not_shared(tmp_path: Path) -> None:
+    here = context(tmp_path)
+    rounds = [
+        Rounds(
+            ChannelSettings(serial=SerialSettings(port="/dev/ttyS9", baud=baud)), here, [name],
+            timeout_s=1, budget_s=1,
+        )
+        for name, baud in (("a", 2400), ("b", 2400), ("c", 9600))
+    ]  # fmt: skip
+    assert rounds[0].bus is rounds[1].bus
+    assert rounds[0].bus is not rounds[2].bus
+
+
 def test_a_visit_that_takes_too_long_is_ended_and_costs_the_others_nothing(tmp_path: Path) -> None:
     async def scenario() -> None:
         server, port = await listen(echo)
