@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,11 +69,18 @@ class _Device(Application):  # type: ignore[misc]
     """The device's application; ``multiple`` is whether it knows ReadPropertyMultiple."""
 
     multiple = True
+    follow: Callable[[], None]
+
+    async def do_ReadPropertyRequest(self, apdu: Any) -> None:  # noqa: N802 (bacpypes3's name)
+        """Answer with the state of now."""
+        self.follow()
+        await super().do_ReadPropertyRequest(apdu)
 
     async def do_ReadPropertyMultipleRequest(self, apdu: Any) -> None:  # noqa: N802
         """Answer, or reject the service as a small controller does."""
         if not self.multiple:
             raise UnrecognizedService("no ReadPropertyMultiple")
+        self.follow()
         await super().do_ReadPropertyMultipleRequest(apdu)
 
     def cov_confirmation(self, _cov: Any, future: Any) -> None:
@@ -205,7 +212,7 @@ class BacnetLiftPeer:
             vendorName="smart-estate simulators", modelName="lift gateway",
         )  # fmt: skip
         app: _Device = _Device.from_object_list([device, *self._objects.values()])
-        app.multiple = self._multiple
+        app.multiple, app.follow = self._multiple, self.follow
         address = IPv4Address(f"{self._host}:{self._port}")
         layer = NormalLinkLayer(address, bind_socket=sock)
         app.nsap.bind(layer, address=address)
