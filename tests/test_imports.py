@@ -147,7 +147,7 @@ def test_the_pure_parts_stay_pure(part: str) -> None:
         ("alembic", ("core.storage.records",)),
         ("fastapi", ("dashboard_api",)),
         ("cv2", ("edge", "simulators", "core.storage")),
-        ("pymodbus", ("edge.drivers", "simulators")),
+        ("pymodbus", ("edge.modbus",)),
         ("dlt645", ("edge.drivers", "simulators")),
     ],
 )
