@@ -36,6 +36,9 @@ _REFUSAL_S = 0.5
 #: The time-out is this module's; the library's own must never come first.
 _NEVER_S = 600.0
 _BUFFER = 4_096
+#: The standard's silence between frames at more than 19200 baud, and what is kept where the
+#: line's speed is not known.
+_LEAST_QUIET_S, _QUIET_BEHIND_TCP_S = 0.001_75, 0.005
 _PARITIES = {"none": "N", "even": "E", "odd": "O"}
 
 
@@ -66,6 +69,15 @@ def acquire(shared: Shared, endpoint: Endpoint) -> Gateway:
     return gateway
 
 
+def _quiet(endpoint: Endpoint) -> float:
+    """Return how long (s) a line is silent between two frames: 3.5 characters of 11 bits."""
+    if endpoint.framing == "tcp":
+        return 0.0
+    if endpoint.serial is None:
+        return _QUIET_BEHIND_TCP_S
+    return max(_LEAST_QUIET_S, 3.5 * 11 / endpoint.serial.baudrate)
+
+
 class Gateway:
     """Asks one question at a time; units take turns, and silent ones are asked less often."""
 
@@ -88,6 +100,8 @@ class Gateway:
         self._refused: tuple[float, LinkError] | None = None
         self._failed_by: BaseException | None = None
         self._silences = 0
+        self._quiet_s = _quiet(endpoint)
+        self._quiet_until = 0.0
         # The library logs each failed request as an error; the runner logs the first.
         logging.getLogger("pymodbus").setLevel(logging.CRITICAL + 1)
 
@@ -103,8 +117,12 @@ class Gateway:
         self.units.know(unit)
         async with self._turns.turn(unit, urgent=urgent):
             client = await self._connected(timeout_s)
+            await asyncio.sleep(max(self._quiet_until - self._monotonic(), 0))
             began = self._monotonic()
-            answer = await self._exchange(client, unit, question, timeout_s)
+            try:
+                answer = await self._exchange(client, unit, question, timeout_s)
+            finally:
+                self._quiet_until = self._monotonic() + self._quiet_s
             latency_ms = (self._monotonic() - began) * 1000
         where = f"{self.name} unit {unit}, {question}"
         if answer.isError():

@@ -238,7 +238,7 @@ class _Builder:
                 )
             if isinstance(item, dict):
                 source = self._placed(parse(Source, item, f"{at}.{name}"))
-                sources.append((name, source, Caster(model.model_fields[name].annotation)))
+                sources.append((name, source, Caster(model.model_fields[name])))
             else:
                 constants[name] = item
         required = {n for n, field in model.model_fields.items() if field.is_required()}

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
 from edge.modbus.blocks import Block, Image
 from edge.modbus.fields import CodesSpec, OutputSpec, Scalar, Source
 from edge.modbus.numbers import BadValueError, tidy
@@ -14,13 +17,28 @@ from edge.modbus.questions import Table
 
 
 class Caster:
-    """Makes of a register's number what a field takes: 12.0 is a whole number, 12.5 is none."""
+    """Makes of a register's number what a field takes: 12.0 is a whole number, 12.5 is none.
 
-    def __init__(self, annotation: Any) -> None:
-        self._types = frozenset(_types(annotation))
+    A number beyond the field's bounds is refused here, so that it costs its field only and not
+    the whole observation.
+    """
+
+    def __init__(self, field: FieldInfo) -> None:
+        self._types = frozenset(_types(field.annotation))
+        bounded: Any = field.annotation
+        for bound in field.metadata:
+            bounded = Annotated[bounded, bound]
+        self._check: TypeAdapter[Any] = TypeAdapter(bounded)
 
     def __call__(self, value: Any) -> Any:
         """Return the value for the field; raise :class:`BadValueError`."""
+        try:
+            return self._check.validate_python(self._cast(value), strict=True)
+        except ValidationError as error:
+            reason = error.errors(include_url=False)[0]["msg"]
+            raise BadValueError(f"{value!r}: {reason}") from None
+
+    def _cast(self, value: Any) -> Any:
         if isinstance(value, bool):
             if bool in self._types:
                 return value

@@ -13,8 +13,9 @@ from edge.discovery.modbus import addresses, scan
 from edge.modbus.settings import SerialSettings
 from simulators.devices.io_module import IoModule
 from simulators.devices.meter_model import MeterModel
-from simulators.devices.modbus import Bank, ModbusPeer, SerialModbusPeer
+from simulators.devices.modbus import Bank, ModbusPeer
 from simulators.devices.modbus_meter import MeterBank, SensorBank
+from simulators.devices.modbus_serial import SerialModbusPeer
 from simulators.loads import LoadKind, LoadPlan, LoadSpec
 
 from .drivers.support import START, FakeClock, run

@@ -14,8 +14,9 @@ from simulators.devices.elevator import ElevatorGateway
 from simulators.devices.elevator_model import MAIN_POWER_OFF, ElevatorModel, Traffic, Trip
 from simulators.devices.io_module import PULSE_BASE, IoModule
 from simulators.devices.meter_model import MeterModel
-from simulators.devices.modbus import ModbusPeer, Registers, SerialModbusPeer
+from simulators.devices.modbus import ModbusPeer, Registers
 from simulators.devices.modbus_meter import LAYOUTS, MeterBank, PulseBank, SensorBank
+from simulators.devices.modbus_serial import SerialModbusPeer
 from simulators.loads import LoadKind, LoadPlan, LoadSpec
 from tests.simulators.helpers import FakeClock, at_hour
 

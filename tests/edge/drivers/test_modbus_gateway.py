@@ -19,7 +19,8 @@ from edge.modbus.questions import Identify, Read, Write
 from edge.modbus.settings import Endpoint, SerialSettings
 from edge.modbus.units import Units
 from edge.shared import Shared
-from simulators.devices.modbus import Framing, ModbusPeer, Registers, SerialModbusPeer, crc
+from simulators.devices.modbus import Framing, ModbusPeer, Registers, crc
+from simulators.devices.modbus_serial import SerialModbusPeer
 
 from .support import listen, run
 

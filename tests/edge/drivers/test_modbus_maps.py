@@ -111,6 +111,19 @@ def test_chint_dtsu666() -> None:
     assert (data["frequency_hz"], data["energy_kwh"]) == (50.0, 432.5)
 
 
+def test_a_number_out_of_bounds_costs_only_its_field() -> None:
+    registers = floats({0: 230.5, 62: 1.5, 70: 1e30, 72: -5.0})
+    reading = read(built_in("eastron_sdm630"), "input", registers)
+    ((_, data),) = reading.observations
+    assert data["voltage_l1_v"] == 230.5
+    assert not {"power_factor", "frequency_hz", "energy_kwh"} & data.keys()
+    assert [text.partition(":")[0] for text in reading.problems] == [
+        "input register 62",
+        "input register 70",
+        "input register 72",
+    ]
+
+
 def test_pulse_counters_of_water_and_electricity() -> None:
     water = built_in("pulse_counter", per_pulse=0.01, initial=123.4)
     assert read(water, "holding", {0: 1, 1: 10}).observations == [

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 from simulators.devices.faults import LineFaults
 from simulators.devices.io_module import IoModule
 from simulators.devices.meter_model import MeterModel
-from simulators.devices.modbus import Bank, Framing, ModbusPeer, SerialModbusPeer
+from simulators.devices.modbus import Bank, Framing, ModbusPeer
 from simulators.devices.modbus_meter import MeterBank
+from simulators.devices.modbus_serial import SerialModbusPeer
 from simulators.loads import LoadKind, LoadPlan, LoadSpec
 
 from .peer import Peer
