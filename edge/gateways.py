@@ -47,6 +47,8 @@ class _Gateway:
     strikes: dict[int, int] = field(default_factory=dict)
     """By desk: failures of the connection as a whole since the last answer."""
     online: bool | None = None
+    telling: bool = False
+    """It is being told; until then a list would lack it."""
 
     @property
     def devices(self) -> int:
@@ -93,7 +95,8 @@ class Gateways:
     @property
     def known(self) -> bool:
         """Tell whether a list of the gateways would be whole: the state of each is known."""
-        return all(g.online is not None for g in self._by_name.values() if g.devices > 1)
+        shared = [g for g in self._by_name.values() if g.devices > 1]
+        return all(g.online is not None and not g.telling for g in shared)
 
     async def answered(self, desk: Desk) -> None:
         """Something behind a driver's gateway answered."""
@@ -128,11 +131,14 @@ class Gateways:
     async def _tell(self, gateway: _Gateway, *, online: bool, **more: Any) -> None:
         was, gateway.online = gateway.online, online  # at once: several drivers may see it
         data = {"gateway": gateway.name, "online": online, "devices": gateway.devices, **more}
+        gateway.telling = True
         try:
             await self._emit("edge.gateway", self._edge, data)
         except JournalError:
             gateway.online = was
             raise
+        finally:
+            gateway.telling = False
         await self._list_once()
 
     async def _list_once(self) -> None:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
-from functools import wraps
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
 from core.contracts.errors import EstateError
 from core.runtime import logs, settings
 from core.runtime.clock import ScaledClock
-from core.runtime.lifecycle import App, end_process, run, watch_parent
+from core.runtime.lifecycle import end_process, watch_parent
 from core.runtime.settings import Settings
-from estate import traffic
+from estate import edge_cli, traffic
+from estate.command_line import SettingsFile
+from estate.command_line import plainly as _plainly
+from estate.command_line import prepare as _prepare
+from estate.command_line import serve as _serve
 
 app = typer.Typer(
     name="estate",
@@ -31,43 +33,7 @@ app = typer.Typer(
 )
 rules_app = typer.Typer(help="Check rule files.", no_args_is_help=True)
 app.add_typer(rules_app, name="rules")
-
-F = TypeVar("F", bound=Callable[..., Any])
-SettingsFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--settings", "-s", envvar="ESTATE_SETTINGS", help="The settings file (YAML).",
-        show_default=False,
-    ),
-]  # fmt: skip
-
-
-def _plainly(command: F) -> F:
-    """Print an expected error as one clear message and exit with code 2."""
-
-    @wraps(command)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except EstateError as error:
-            typer.secho(f"estate: {error}", err=True, fg="red")
-            raise typer.Exit(2) from None
-
-    return guarded  # type: ignore[return-value]  # the signature is the command's own
-
-
-def _prepare(file: Path | None, process: str) -> tuple[Settings, ScaledClock]:
-    loaded = settings.load(file)
-    logs.configure(loaded.log, process)
-    return loaded, ScaledClock.from_environment()
-
-
-def _serve(part: App, *lines: str) -> None:
-    def ready() -> None:
-        for line in lines:
-            typer.echo(line)
-
-    run(part, ready=ready)
+app.add_typer(edge_cli.app, name="edge")
 
 
 def _show_version(value: bool) -> None:
@@ -201,20 +167,6 @@ def api(settings_file: SettingsFile = None) -> None:
 
     loaded, clock = _prepare(settings_file, "api")
     _serve(ApiApp(loaded, clock), f"The console listens on {loaded.api.host}:{loaded.api.port}.")
-
-
-@app.command()
-@_plainly
-def edge(
-    file: Annotated[Path, typer.Argument(help="The edge's configuration (YAML).")],
-    settings_file: SettingsFile = None,
-) -> None:
-    """Start one edge agent."""
-    from edge.app import EdgeApp
-
-    loaded, clock = _prepare(settings_file, f"edge-{file.stem}")
-    part = EdgeApp(loaded, clock, file, on_failure=end_process)
-    _serve(part, f"The edge {part.edge} runs.")
 
 
 @app.command()

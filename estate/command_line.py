@@ -1,0 +1,58 @@
+"""What the commands have in common: the settings option, plain errors, serving a part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from core.contracts.errors import EstateError
+from core.runtime import logs, settings
+from core.runtime.clock import ScaledClock
+from core.runtime.lifecycle import App, run
+from core.runtime.settings import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+SettingsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--settings", "-s", envvar="ESTATE_SETTINGS", help="The settings file (YAML).",
+        show_default=False,
+    ),
+]  # fmt: skip
+
+
+def plainly(command: F) -> F:
+    """Print an expected error as one clear message and exit with code 2."""
+
+    @wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except EstateError as error:
+            typer.secho(f"estate: {error}", err=True, fg="red")
+            raise typer.Exit(2) from None
+
+    return guarded  # type: ignore[return-value]  # the signature is the command's own
+
+
+def prepare(file: Path | None, process: str) -> tuple[Settings, ScaledClock]:
+    """Read the settings, set up the log, and return them with the run's clock."""
+    loaded = settings.load(file)
+    logs.configure(loaded.log, process)
+    return loaded, ScaledClock.from_environment()
+
+
+def serve(part: App, *lines: str, also: Callable[[], None] | None = None) -> None:
+    """Run a part until it is to stop; print the lines (and call ``also``) once it runs."""
+
+    def ready() -> None:
+        if also is not None:
+            also()
+        for line in lines:
+            typer.echo(line)
+
+    run(part, ready=ready)
