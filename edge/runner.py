@@ -123,9 +123,9 @@ class Runner:
         await asyncio.gather(*(self._end(desk) for desk in gone))
         left = {device for desk in gone for device in desk.driver.devices}
         self._reporter.forget(left, keep=frozenset({"device.health"}))
-        for desk in gone:
-            if (gateway := self._gateways.dismiss(desk)) is not None:
-                self._reporter.forget_gateway(self._edge, gateway)
+        forgotten = [name for desk in gone if (name := self._gateways.dismiss(desk)) is not None]
+        for gateway in forgotten:
+            self._reporter.forget_gateway(self._edge, gateway)
         self._desks = desks
         self._pipeline.renew(derivations)
         self._derives = bool(derivations)
@@ -133,6 +133,8 @@ class Runner:
         for desk in fresh:
             self._begin(desk)
         await self._take_leave(left - {device for desk in desks for device in desk.driver.devices})
+        if forgotten and self._gateways.known:
+            await self._say("device.snapshot", self._edge, self._own_list())
 
     async def report(self, device: str | None = None) -> dict[str, int]:
         """Read one device (or all) now and report everything of it, changed or not.
@@ -221,11 +223,14 @@ class Runner:
         """Say of devices that are not read any more that nobody can reach them from here."""
         lost = {"online": False, "error": "taken out of the edge's configuration"}
         for device in sorted(devices):
-            try:
-                await self._pipeline.emit("device.health", device, dict(lost))
-            except JournalError as error:
-                _log.warning("leave_not_told", device=device, error=str(error))
+            await self._say("device.health", device, dict(lost))
         self._reporter.forget(devices)
+
+    async def _say(self, kind: str, device: str, data: dict[str, Any]) -> None:
+        try:
+            await self._pipeline.emit(kind, device, data)
+        except JournalError as error:
+            _log.warning("change_not_told", kind=kind, device=device, error=str(error))
 
     async def _stop_one(self, driver: Driver) -> None:
         try:

@@ -43,7 +43,8 @@ class Wanted:
     @classmethod
     def of(
         cls, protocol: str, hosts: Sequence[str], ports: str, units: str, serial: Sequence[str],
-        *, baud: int | None = None, interface: str = "", wait_s: float | None = None, wide: bool = False,
+        *, baud: int | None = None, interface: str = "", wait_s: float | None = None,
+        wide: bool = False,
     ) -> Wanted:  # fmt: skip
         """Check what was typed; raise :class:`SettingsError`."""
         if protocol not in _SCANS:

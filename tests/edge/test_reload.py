@@ -158,6 +158,7 @@ def test_a_gateway_that_is_taken_out_is_not_listed_any_more(tmp_path: Path, prob
             a.write(drivers=[KEPT])
             await a.app.reload()
             assert dict(a.app.runner.snapshot())[a.edge] == {"states": []}
+            assert a.told("device.snapshot", a.edge)[-1] == {"states": []}
 
     run(scene(), 40)
 
