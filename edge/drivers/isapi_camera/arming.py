@@ -72,7 +72,7 @@ class ArmedCheck:
             return Verdict("not_armed")
         since = now - self._within_ms
         unseen = tuple(n for n in self._expect if self._seen[f"{device}/{n}"] < since)
-        return Verdict("never_seen", unseen)
+        return Verdict("never_seen", unseen) if unseen else Verdict("not_armed")
 
     def dump(self) -> dict[str, int]:
         """Return when each type was last seen."""

@@ -38,7 +38,8 @@ def blurred(maker: SnapshotMaker, first: bytes, second: bytes) -> bytes:
     Raises :class:`DeviceError` when the camera sent no pictures.
     """
     before, after = _decode(first), _decode(second)
-    jpeg = maker.make(after, _moving(before, after), np.zeros(after.shape[:2], np.bool_))
+    moving = _moving(before, after)
+    jpeg = maker.make(after, moving, np.zeros_like(moving))
     if jpeg is None:
         raise DeviceError("the picture cannot be made small enough")
     return jpeg
