@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.contracts.codec import make_event
@@ -188,6 +188,7 @@ def cumulated(start: float, grown: list[float]) -> list[float]:
     return values
 
 
+@settings(deadline=None)
 @given(st.floats(1, 900_000), steps)
 def test_what_goes_on_is_left_alone(start: float, grown: list[float]) -> None:
     values = cumulated(round(start, 2), grown)
@@ -197,6 +198,7 @@ def test_what_goes_on_is_left_alone(start: float, grown: list[float]) -> None:
     assert set(way.marks) == {None}
 
 
+@settings(deadline=None)
 @given(
     st.floats(1_000, 900_000), steps, st.sets(st.integers(1, 60), max_size=10),
     st.floats(0, 999_999.99),
@@ -217,6 +219,7 @@ def test_a_bad_transmission_is_never_told(
         assert set(way.marks) == {None}
 
 
+@settings(deadline=None)
 @given(st.floats(0.5, 300), steps)
 def test_consumption_over_a_rollover_is_whole(below: float, grown: list[float]) -> None:
     capacity = 1_000_000
@@ -243,6 +246,7 @@ anything = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(anything, st.integers(0, 30))
 def test_a_restart_and_a_repetition_change_nothing(values: list[float], where: int) -> None:
     straight, interrupted = Way().read(*values), Way()
@@ -258,6 +262,7 @@ def test_a_restart_and_a_repetition_change_nothing(values: list[float], where: i
     assert interrupted.events == straight.events
 
 
+@settings(deadline=None)
 @given(anything)
 def test_events_alternate(values: list[float]) -> None:
     standing: set[str] = set()

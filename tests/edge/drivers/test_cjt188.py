@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -135,6 +135,7 @@ frames = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(frames, min_size=1, max_size=4), st.integers(1, 30))
 def test_frames_survive_any_cutting_and_both_sides_agree(sent: list[Frame], size: int) -> None:
     stream = b"".join(encode(frame, wake=index % 5) for index, frame in enumerate(sent))
@@ -149,6 +150,7 @@ def test_frames_survive_any_cutting_and_both_sides_agree(sent: list[Frame], size
     assert [frame.encode() for frame in seen] == [encode(frame, wake=0) for frame in sent]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60), frames, st.binary(max_size=60), frames)
 def test_frames_are_found_again_after_garbage(
     before: bytes, first: Frame, between: bytes, second: Frame
@@ -160,6 +162,7 @@ def test_frames_are_found_again_after_garbage(
     assert second in got
 
 
+@settings(deadline=None)
 @given(frames, st.integers(0, 5000), st.integers(1, 255))
 def test_a_corrupt_byte_never_gives_another_frame(frame: Frame, where: int, flip: int) -> None:
     raw = bytearray(encode(frame, wake=0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.drivers.dlt645.clock import clock_offset_s, demand_time_ms
@@ -170,6 +170,7 @@ frames = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(frames, min_size=1, max_size=4), st.data())
 def test_frames_survive_any_cutting_of_the_stream(sent: list[Frame], data: st.DataObject) -> None:
     stream = b"".join(encode(frame, wake=index % 5) for index, frame in enumerate(sent))
@@ -181,6 +182,7 @@ def test_frames_survive_any_cutting_of_the_stream(sent: list[Frame], data: st.Da
     assert decoder.skipped == 0
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60), frames, st.binary(max_size=60), frames)
 def test_frames_are_found_again_after_garbage(
     before: bytes, first: Frame, between: bytes, second: Frame
@@ -193,6 +195,7 @@ def test_frames_are_found_again_after_garbage(
     assert second in got
 
 
+@settings(deadline=None)
 @given(frames, st.integers(0, 5000), st.integers(1, 255))
 def test_a_corrupt_byte_never_gives_another_frame(frame: Frame, where: int, flip: int) -> None:
     raw = bytearray(encode(frame, wake=0))
@@ -200,6 +203,7 @@ def test_a_corrupt_byte_never_gives_another_frame(frame: Frame, where: int, flip
     assert frame not in Decoder().feed(bytes(raw))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=2000))
 def test_any_bytes_are_survived_with_bounded_memory(garbage: bytes) -> None:
     decoder = Decoder()
@@ -209,6 +213,7 @@ def test_any_bytes_are_survived_with_bounded_memory(garbage: bytes) -> None:
     assert all(len(frame.data) <= 200 for frame in frames_found)
 
 
+@settings(deadline=None)
 @given(st.integers(2, 6), st.data())
 def test_bcd_round_trip(size: int, data: st.DataObject) -> None:
     signed = data.draw(st.booleans())

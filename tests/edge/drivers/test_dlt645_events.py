@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from dlt645.aio import AsyncMeterServerService
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.contracts.errors import JournalFullError
@@ -378,6 +378,7 @@ counts = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(words, counts, st.booleans()), max_size=20))
 def test_transitions_alternate_whatever_comes(
     seen: list[tuple[dict[int, int], dict[int, list[int]], bool]],
