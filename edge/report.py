@@ -24,6 +24,7 @@ _ESSENCE: dict[str, tuple[str, ...]] = {
 _PARTS: dict[str, tuple[str, ...]] = {
     "elevator.fault": ("fault", "raw_code"),
     "meter.event": ("event",),
+    "sensor.reading": ("quantity",),
     "fire.alarm": ("loop", "point"),
     "fire.fault": ("loop", "point"),
     "device.fault": ("fault", "part"),

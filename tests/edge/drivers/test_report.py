@@ -131,6 +131,21 @@ def test_standing_states_keep_the_time_they_began() -> None:
     run(scenario())
 
 
+def test_the_quantities_of_one_sensor_are_reported_each_for_itself() -> None:
+    async def scenario() -> None:
+        report, sink, _ = reporter()
+        report.set_rules(["room"], {"sensor.reading": ReportRule(600, {"value": 0.5})})
+        for value in (21.0, 21.2):
+            for quantity, unit in (("temperature", "Cel"), ("humidity", "%")):
+                reading = {"quantity": quantity, "value": value, "unit": unit}
+                await report.emit("sensor.reading", "room", reading)
+        assert [data["quantity"] for data in sink.of("sensor.reading")] == [
+            "temperature", "humidity",
+        ]  # fmt: skip
+
+    run(scenario())
+
+
 numbers = st.floats(-1e6, 1e6) | st.integers(-1000, 1000) | st.none() | st.booleans()
 records = st.dictionaries(st.sampled_from("abcd"), numbers, max_size=4)
 
