@@ -148,6 +148,8 @@ def test_the_pure_parts_stay_pure(part: str) -> None:
         ("fastapi", ("dashboard_api",)),
         ("cv2", ("edge", "simulators", "core.storage")),
         ("pymodbus", ("edge.modbus",)),
+        ("bacpypes3", ("edge.drivers.bacnet", "simulators.devices")),
+        ("jmespath", ("edge.mapping",)),
         ("dlt645", ("edge.drivers", "simulators")),
     ],
 )
@@ -173,8 +175,9 @@ FORBIDDEN = {
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 seen = []
 
-# urllib3 asks, when it is imported, whether this machine has IPv6, by binding a socket to ::1.
-ASKING = ("urllib3/util/connection.py",)
+# urllib3 asks, when it is imported, whether this machine has IPv6, by binding a socket to ::1;
+# ifaddr (of bacpypes3) asks ldconfig where the C library is.
+ASKING = ("urllib3/util/connection.py", "ifaddr/_posix.py")
 
 def watch(event, arguments):
     if event in FORBIDDEN or (event == "open" and isinstance(arguments[2], int)
