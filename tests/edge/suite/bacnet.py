@@ -25,7 +25,6 @@ class BacnetPeer(Peer):
     expects = frozenset(
         {"elevator.status", "elevator.alarm_button", "fire.alarm", "sensor.reading"}
     )
-    multiple = True
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -33,7 +32,6 @@ class BacnetPeer(Peer):
         self.device = BacnetLiftPeer(
             self.clock, {1: SimulatedLift(calm(now)), 2: SimulatedLift(calm(now))},
             contacts={1: "fire alarm"}, sensors={1: ("machine room", 24.5)},
-            multiple=self.multiple,
         )  # fmt: skip
 
     async def start(self) -> None:
@@ -44,18 +42,17 @@ class BacnetPeer(Peer):
 
     @property
     def entry(self) -> dict[str, Any]:
-        name = f"bacnet{self.variant}"
         return {
             "driver": "bacnet", "host": "127.0.0.1", "port": self.device.port, "instance": 4001,
             "period_s": 0.3, "points_period_s": 0.5, "timeout_s": 0.4,
             "lifts": [
-                {"device": f"{name}-1", "object": 1, "floors": [-1, 1, 2, 3]},
-                {"device": f"{name}-2", "object": 2},
+                {"device": "bacnet-1", "object": 1, "floors": [-1, 1, 2, 3]},
+                {"device": "bacnet-2", "object": 2},
             ],
-            "contacts": [{"device": f"{name}-fire", "object": "binary-input,1"}],
+            "contacts": [{"device": "bacnet-fire", "object": "binary-input,1"}],
             "points": [
                 {
-                    "device": f"{name}-room", "object": "analog-input,1",
+                    "device": "bacnet-room", "object": "analog-input,1",
                     "quantity": "temperature", "unit": "Cel",
                 }
             ],
@@ -73,14 +70,7 @@ class BacnetPeer(Peer):
 
     async def stir(self) -> tuple[str, str]:
         self.device.contacts[1] = True
-        return "fire.alarm", f"bacnet{self.variant}-fire"
+        return "fire.alarm", "bacnet-fire"
 
 
-class SmallBacnetPeer(BacnetPeer):
-    """The same without ReadPropertyMultiple."""
-
-    variant = "small"
-    multiple = False
-
-
-PEERS = (BacnetPeer, SmallBacnetPeer)
+PEER = BacnetPeer
