@@ -51,6 +51,15 @@ class Box(NamedTuple):
             and other.top < self.bottom
         )
 
+    def holds(self, other: Box) -> bool:
+        """Tell whether another box lies within this one."""
+        return (
+            self.left <= other.left
+            and other.right <= self.right
+            and self.top <= other.top
+            and other.bottom <= self.bottom
+        )
+
     def pixels(self, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
         """Return (left, top, right, bottom) in the pixels of a picture of this shape."""
         height, width = shape[:2]

@@ -1,7 +1,7 @@
-"""One picture of a camera: grey and small for judging, whole when somebody asks for it.
+"""One picture of a camera: small for judging, whole when somebody asks for it.
 
 A JPEG picture is judged from a reduced decoding (its coefficients are scaled, not its pixels),
-which costs a third to a seventh of a whole one; most pictures are never decoded whole.
+which costs a half to a quarter of a whole one; most pictures are never decoded whole.
 """
 
 from __future__ import annotations
@@ -11,15 +11,9 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from edge.vision.picture import ANALYSIS_WIDTH, Grey, Picture, reduce, to_grey
+from edge.vision.picture import ANALYSIS_WIDTH, Picture, reduce
 
 _MOST_PIXELS = 4096 * 2304
-_GREY = {
-    1: cv2.IMREAD_GRAYSCALE,
-    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
-    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
-    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
-}
 _COLOUR = {
     1: cv2.IMREAD_COLOR,
     2: cv2.IMREAD_REDUCED_COLOR_2,
@@ -31,9 +25,9 @@ _COLOUR = {
 class Frame:
     """One picture; :meth:`picture` may be called by another thread."""
 
-    def __init__(self, grey: Grey, whole: Callable[[int], Picture]) -> None:
-        self.grey = grey
-        """The picture in grey at the analysis width."""
+    def __init__(self, small: Picture, whole: Callable[[int], Picture]) -> None:
+        self.small = small
+        """The picture (BGR) at the analysis width."""
         self._whole = whole
 
     def picture(self, width: int) -> Picture:
@@ -43,7 +37,7 @@ class Frame:
 
 def from_picture(picture: Picture) -> Frame:
     """Return the frame of a decoded picture (BGR)."""
-    return Frame(to_grey(picture), lambda _: picture)
+    return Frame(reduce(picture, ANALYSIS_WIDTH), lambda _: picture)
 
 
 def from_jpeg(jpeg: bytes) -> Frame | None:
@@ -52,17 +46,17 @@ def from_jpeg(jpeg: bytes) -> Frame | None:
     if size is None or not 0 < size[0] * size[1] <= _MOST_PIXELS:
         return None
     coded = np.frombuffer(jpeg, np.uint8)
-    grey = cv2.imdecode(coded, _GREY[_reduction(size[0], ANALYSIS_WIDTH)])
-    if grey is None:
+    small = cv2.imdecode(coded, _COLOUR[_reduction(size[0], ANALYSIS_WIDTH)])
+    if small is None:
         return None
 
     def whole(width: int) -> Picture:
         picture = cv2.imdecode(coded, _COLOUR[_reduction(size[0], width)])
         if picture is None:
-            raise ValueError("the JPEG cannot be decoded in colour")
+            raise ValueError("the JPEG can be decoded in part only")
         return picture.astype(np.uint8, copy=False)
 
-    return Frame(reduce(grey.astype(np.uint8, copy=False), ANALYSIS_WIDTH), whole)
+    return Frame(reduce(small.astype(np.uint8, copy=False), ANALYSIS_WIDTH), whole)
 
 
 def jpeg_size(jpeg: bytes) -> tuple[int, int] | None:

@@ -12,6 +12,8 @@ from edge.vision.picture import Mask
 
 _NEAR = 1.2
 """How far around an object (in its own sizes) somebody still belongs to it."""
+_ITSELF = 0.3
+"""What moves so near around an object, and nowhere else, is the object itself, newly put down."""
 _LINGER_MS = 2_000
 """Run time for which somebody who was near is taken to be still there."""
 _LEAST = 0.03
@@ -47,8 +49,8 @@ class LeftObjects:
                 self._objects.append(known)
             known.box, known.seen = box, now
             # An object is its owner's first: what stands there may be a part of a person.
-            around = box.widened(_NEAR)
-            if any(around.touches(other) for other in near):
+            around, itself = box.widened(_NEAR), box.widened(_ITSELF)
+            if any(around.touches(other) and not itself.holds(other) for other in near):
                 known.attended = now
             elif known.attended is None or now - known.attended >= _LINGER_MS:
                 known.alone_ms += passed

@@ -7,22 +7,28 @@ from math import exp
 import cv2
 import numpy as np
 
-from edge.vision.picture import Grey, Mask
+from edge.vision.picture import Mask, Picture
 
-_HISTORY_S = 24.0
-"""Time constant of what is learned as background (real time)."""
+_HISTORY_S = 20.0
+"""Time constant of what is learned as background (real time) …"""
+_BACKGROUND = 0.6
+"""… and the share of it that is background: who walks slowly towards the camera, and so covers
+one place for seconds, is not learned."""
+_FIRST = 10
+"""Pictures after which the first background is known."""
 _THRESHOLD = 25
-_SHADOW = 0.65
-"""Share of its usual brightness down to which a pixel is in the shadow. In grey every dark coat
-looks like a shadow, so only mild ones are taken for that; a hard shadow moves with its owner."""
+_SHADOW = 0.55
+"""Share of its usual brightness down to which a pixel of unchanged colour is in the shadow. At
+night, when a camera sees no colours, a coat can look like one."""
 _OPEN = np.ones((3, 3), np.uint8)
 _JOIN = np.ones((7, 5), np.uint8)
 """Closes the gaps within a walking person: taller than wide."""
 _SMALLEST = 24
 """Pixels at the analysis width; smaller ones are rain, leaves or noise."""
-_SUDDEN = 0.25
+_SUDDEN = 0.015
 """Share of the picture from which on a change is looked at for light."""
-_ALIKE = 0.6
+_EDGE_SIZE = (160, 90)
+_ALIKE = 0.5
 """Correlation of the edges from which on a sudden change is one of light."""
 
 
@@ -34,26 +40,35 @@ class Motion:
             history=120, varThreshold=_THRESHOLD, detectShadows=True
         )
         self._model.setShadowThreshold(_SHADOW)
+        self._model.setBackgroundRatio(_BACKGROUND)
+        self._model.setNMixtures(4)
         self._frames = 0
 
-    def update(self, grey: Grey, passed_s: float = 0.2) -> Mask:
-        """Return what moves in this picture, which came ``passed_s`` after the last."""
+    def update(self, picture: Picture, passed_s: float = 0.2) -> Mask:
+        """Return what moves in this picture (BGR, at the analysis width).
+
+        It came ``passed_s`` (real time) after the last.
+        """
         self._frames += 1
-        rate = max(1 - exp(-min(passed_s, 2.0) / _HISTORY_S), 1 / self._frames)
-        found = (self._model.apply(grey, learningRate=rate) == 255).astype(np.uint8)
+        first = 1 / self._frames if self._frames <= _FIRST else 0.0
+        rate = max(1 - exp(-min(passed_s, 2.0) / _HISTORY_S), first)
+        found = (self._model.apply(picture, learningRate=rate) == 255).astype(np.uint8)
         moving = cv2.morphologyEx(found, cv2.MORPH_OPEN, _OPEN)
         share = cv2.countNonZero(moving) / moving.size
         if not share:
             return moving.astype(bool)
-        if share > _SUDDEN and self._is_light(grey):
-            self._model.apply(grey, learningRate=0.5)
+        if share > _SUDDEN and self._is_light(picture, moving):
+            self._model.apply(picture, learningRate=0.5)
             return np.zeros(moving.shape, bool)
         return _without_specks(cv2.morphologyEx(moving, cv2.MORPH_CLOSE, _JOIN))
 
-    def _is_light(self, grey: Grey) -> bool:
-        """Tell whether the picture has the edges of the scene as it was, in another light."""
+    def _is_light(self, picture: Picture, moving: cv2.typing.MatLike) -> bool:
+        """Tell whether what seems to move has the edges of the scene as it was."""
         known = self._model.getBackgroundImage()
-        return known is not None and _alike(_edges(grey), _edges(known)) > _ALIKE
+        where = cv2.resize(moving, _EDGE_SIZE, interpolation=cv2.INTER_NEAREST) > 0
+        if known is None or not where.any():
+            return False
+        return _alike(_edges(picture)[where], _edges(known)[where]) > _ALIKE
 
 
 def _without_specks(moving: cv2.typing.MatLike) -> Mask:
@@ -64,8 +79,9 @@ def _without_specks(moving: cv2.typing.MatLike) -> Mask:
     return result
 
 
-def _edges(grey: cv2.typing.MatLike) -> cv2.typing.MatLike:
-    small = cv2.resize(grey, (160, 90), interpolation=cv2.INTER_AREA)
+def _edges(picture: cv2.typing.MatLike) -> cv2.typing.MatLike:
+    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+    small = cv2.resize(grey, _EDGE_SIZE, interpolation=cv2.INTER_AREA)
     across = cv2.Sobel(small, cv2.CV_32F, 1, 0)
     down = cv2.Sobel(small, cv2.CV_32F, 0, 1)
     strength = cv2.magnitude(across, down)

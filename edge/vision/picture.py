@@ -25,11 +25,6 @@ def reduce(picture: Picture, width: int) -> Picture:
     return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
-def to_grey(picture: Picture) -> Grey:
-    """Return the picture in grey at the analysis width."""
-    return cv2.cvtColor(reduce(picture, ANALYSIS_WIDTH), cv2.COLOR_BGR2GRAY).astype(np.uint8)
-
-
 def polygon_mask(polygon: Sequence[tuple[float, float]], shape: tuple[int, ...]) -> Mask:
     """Return the pixels inside a polygon whose corners are shares of width and height."""
     height, width = shape[:2]

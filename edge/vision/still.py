@@ -28,15 +28,23 @@ _FAST_S, _SLOW_S = 1.2, 10.0
 _EDGE = 40.0
 """Difference of the gradients (Sobel) from which on a pixel has an edge of its own."""
 _LEAST_EDGES = 0.04
+_SHOWS_THROUGH = 0.6
+"""Correlation of the gradients from which on the ground's own texture is still seen: what covers
+nothing is light, however bright."""
 _GONE = 1.6
-"""How much stronger the outline must be in the background than in the picture."""
+"""How much more of the outline must be in the background than in the picture."""
 _ANOTHER_SCENE, _ANOTHER_SCENE_S = 0.6, 5.0
 """Share of the picture that differs, and for how long, until the scene is learned anew."""
 _SMALLEST_BLOB = 40
 """Pixels at the analysis width; smaller blobs are noise."""
+_SAME, _SETTLED_S = 0.2, 2.0
+"""Share of what stands that may change from picture to picture, and for how long (real time),
+until it has settled."""
+_LEAST_GROUP = 60
+"""Pixels; smaller groups, as when something is just arriving, say nothing about light."""
 _JOIN = np.ones((9, 9), np.uint8)
+_WIDE, _SOFT = np.ones((21, 21), np.uint8), 6.0
 _RING = np.ones((5, 5), np.uint8)
-_CORE = np.ones((3, 3), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,8 @@ class StillObjects:
         self._slow: _Float | None = None
         self._fast: _Float | None = None
         self._strange_s = 0.0
+        self._stood: _Bytes | None = None
+        self._stood_s = 0.0
 
     @property
     def background(self) -> Grey | None:
@@ -93,14 +103,25 @@ class StillObjects:
             return Still(nothing, nothing)
         standing = foreground & (255 - _differs(frame, fast, _DIFFERENCE / 2))
         if cv2.countNonZero(standing):
-            learned = _not_objects(frame, slow, standing)
+            settled = self._settle(standing, passed_s)
+            learned = _not_objects(frame, slow, standing, settled=settled)
             if learned is not None:
-                np.copyto(slow, frame, where=learned.astype(bool))
                 foreground &= 255 - learned
+                _blend(slow, frame, learned, foreground)
                 standing &= 255 - learned
         agrees = 255 - cv2.dilate(foreground, _RING)
         cv2.accumulateWeighted(frame, slow, _weight(passed_s, _SLOW_S), agrees)
         return Still(foreground.astype(bool), standing.astype(bool))
+
+    def _settle(self, standing: _Bytes, passed_s: float) -> bool:
+        """Tell whether what stands has been the same for a while: nothing is just arriving."""
+        last, self._stood = self._stood, standing
+        changed = standing.size
+        if last is not None and last.shape == standing.shape:
+            changed = cv2.countNonZero(cv2.bitwise_xor(last, standing))
+        same = changed <= _SAME * cv2.countNonZero(standing)
+        self._stood_s = self._stood_s + passed_s if same else 0.0
+        return self._stood_s >= _SETTLED_S
 
 
 def _follow_light(slow: _Float, frame: _Float) -> None:
@@ -114,35 +135,69 @@ def _follow_light(slow: _Float, frame: _Float) -> None:
         slow *= np.float32(gain)
 
 
-def _not_objects(frame: _Float, slow: _Float, standing: _Bytes) -> _Bytes | None:
-    """Return the parts (255) of what seems to stand that are light or places left empty."""
-    here, there = _gradient(frame), _gradient(slow)
+def _not_objects(frame: _Float, slow: _Float, standing: _Bytes, *, settled: bool) -> _Bytes | None:
+    """Return the parts (255) of what seems to stand that are light or places left empty.
+
+    While something is only arriving, a part of it says nothing about an outline.
+    """
+    here, there = _Gradient(frame), _Gradient(slow)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(cv2.dilate(standing, _JOIN))
     learned: _Bytes | None = None
     for label in range(1, count):
         left, top, wide, tall = stats[label, :4].tolist()
         window = (
-            slice(max(top - 3, 0), top + tall + 3),
-            slice(max(left - 3, 0), left + wide + 3),
+            slice(max(top - 4, 0), top + tall + 4),
+            slice(max(left - 4, 0), left + wide + 4),
         )
         group = ((labels[window] == label) & (standing[window] > 0)).astype(np.uint8) * 255
-        a, b = here[window], there[window]
-        if _is_light(a, b, group) or _is_gone(a, b, group):
+        if cv2.countNonZero(group) < _LEAST_GROUP:
+            continue
+        inside = group > 0
+        is_light = _shows_through(here.strength[window][inside], there.strength[window][inside])
+        if is_light or (
+            settled and there.outlines(group, window) > _GONE * here.outlines(group, window)
+        ):
             if learned is None:
                 learned = np.zeros(standing.shape, np.uint8)
             learned[window] |= group
     return learned
 
 
-def _is_light(here: _Float, there: _Float, group: _Bytes) -> bool:
-    own = np.abs(here - there)[group > 0] > _EDGE
-    return float(own.mean()) < _LEAST_EDGES if own.size else False
+def _blend(slow: _Float, frame: _Float, learned: _Bytes, foreground: _Bytes) -> None:
+    """Take over a part of the picture with soft edges: a seam would look like an object's."""
+    soft = cv2.GaussianBlur(cv2.dilate(learned, _WIDE), (0, 0), _SOFT).astype(np.float32) / 255
+    soft[foreground > 0] = 0
+    slow += (frame - slow) * np.maximum(soft, learned.astype(np.float32) / 255)
 
 
-def _is_gone(here: _Float, there: _Float, group: _Bytes) -> bool:
-    """Tell whether the outline is that of something that was there and is no longer."""
-    on = (cv2.dilate(group, _RING) > 0) & (cv2.erode(group, _CORE) == 0)
-    return bool(on.any()) and float(there[on].mean()) > _GONE * float(here[on].mean()) + 4
+class _Gradient:
+    """A picture's gradient."""
+
+    def __init__(self, frame: _Float) -> None:
+        self._across = cv2.Sobel(frame, cv2.CV_32F, 1, 0).astype(np.float32)
+        self._down = cv2.Sobel(frame, cv2.CV_32F, 0, 1).astype(np.float32)
+        self.strength = cv2.magnitude(self._across, self._down).astype(np.float32)
+
+    def outlines(self, group: _Bytes, window: tuple[slice, slice]) -> float:
+        """Return how strongly the picture changes across the outline of a group of pixels."""
+        soft = cv2.GaussianBlur(group, (5, 5), 0).astype(np.float32)
+        across, down = cv2.Sobel(soft, cv2.CV_32F, 1, 0), cv2.Sobel(soft, cv2.CV_32F, 0, 1)
+        length = float(cv2.magnitude(across, down).sum())
+        if not length:
+            return 0.0
+        along = across * self._across[window] + down * self._down[window]
+        return float(np.abs(along).sum()) / length
+
+
+def _shows_through(here: _Float, there: _Float) -> bool:
+    """Tell from the strengths of the gradients whether the ground is still to be seen."""
+    if float((np.abs(here - there) > _EDGE).mean()) < _LEAST_EDGES:
+        return True
+    # By their logarithms: more light makes all edges stronger.
+    a, b = np.log1p(here), np.log1p(there)
+    a, b = a - a.mean(), b - b.mean()
+    scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return scale > 0 and float((a * b).sum()) / scale > _SHOWS_THROUGH
 
 
 def _differs(a: _Float, b: _Float, by: float) -> _Bytes:
@@ -155,12 +210,6 @@ def _weight(passed_s: float, constant_s: float) -> float:
 
 def _smooth(grey: Grey) -> _Float:
     return cv2.GaussianBlur(grey, (5, 5), 0).astype(np.float32)
-
-
-def _gradient(frame: _Float) -> _Float:
-    across = cv2.Sobel(frame, cv2.CV_32F, 1, 0)
-    down = cv2.Sobel(frame, cv2.CV_32F, 0, 1)
-    return cv2.magnitude(across, down).astype(np.float32)
 
 
 def _without_specks(mask: _Bytes) -> _Bytes:

@@ -22,6 +22,9 @@ _LIFE_S = 1.6
 _HITS = 3
 _SMOOTH = 0.6
 _MOST_BLOBS = 60
+_SHARED, _GAP, _SLENDER = 0.6, 0.4, 5.0
+"""Parts of one thing: they share so much of the smaller one's width, the gap is at most such a
+share of the whole height, and the whole is at most so many times as tall as wide."""
 
 
 @dataclass(slots=True)
@@ -129,4 +132,32 @@ def find_blobs(moving: Mask, least: float = 0.04) -> list[Box]:
         if max(tall, wide) >= least * height
     ]
     found.sort(key=lambda item: item[0], reverse=True)
-    return [box for _, box in found[:_MOST_BLOBS]]
+    return _joined([box for _, box in found[:_MOST_BLOBS]], height / width)
+
+
+def _joined(boxes: list[Box], tall: float) -> list[Box]:
+    """Join what is one above the other: a coat in the wall's colour parts a head from its legs."""
+    joined: list[Box] = []
+    for box in sorted(boxes, key=lambda item: item.top):
+        for index, other in enumerate(joined):
+            if _is_one(other, box, tall):
+                joined[index] = _around(other, box)
+                break
+        else:
+            joined.append(box)
+    return joined
+
+
+def _is_one(above: Box, below: Box, tall: float) -> bool:
+    shared = min(above.right, below.right) - max(above.left, below.left)
+    if shared < _SHARED * min(above.width, below.width):
+        return False
+    whole = _around(above, below)
+    gap = below.top - above.bottom
+    return gap <= _GAP * whole.height and whole.height * tall <= _SLENDER * whole.width
+
+
+def _around(a: Box, b: Box) -> Box:
+    return Box(
+        min(a.left, b.left), min(a.top, b.top), max(a.right, b.right), max(a.bottom, b.bottom)
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import cv2
 import numpy as np
 
 from edge.drivers.camera.settings import CameraSettings
@@ -11,11 +12,12 @@ from edge.drivers.camera.zones import LineJudge, Transition, View, build
 from edge.vision.detection import Box, Detection
 from edge.vision.latch import Latch
 from edge.vision.motion import Motion
-from edge.vision.picture import Grey, Mask
+from edge.vision.picture import Grey, Mask, Picture
 from edge.vision.quality import Frozen, Quality, Trouble
 from edge.vision.still import Still, StillObjects
 from edge.vision.tracks import Tracker, find_blobs
 
+_TRACKED = ("count", "intrusion", "left_object")
 _TAMPER_ON_MS, _TAMPER_OFF_MS = 2_000, 2_000
 #: Tamper and frozen pictures are backed by so many frames, whatever the run's speed.
 _QUALITY_FRAMES = 8
@@ -44,7 +46,8 @@ class Analyser:
         self._tracker = Tracker()
         self._quality = Quality()
         self._frozen = Frozen()
-        self._tamper = Latch(_TAMPER_ON_MS, _TAMPER_OFF_MS, _QUALITY_FRAMES)
+        self._tamper = Latch(_TRACKED = ("count", "intrusion", "left_object")
+_TAMPER_ON_MS, _TAMPER_OFF_MS, _QUALITY_FRAMES)
         self._trouble: Trouble | None = None
         self._cause: Trouble | Literal["unknown"] = "unknown"
         self._judged_s = _QUALITY_EVERY_S
@@ -92,13 +95,14 @@ class Analyser:
         self._known = True
 
     def update(
-        self, grey: Grey, now: int, passed_s: float, fresh: list[Detection] | None = None
+        self, picture: Picture, now: int, passed_s: float, fresh: list[Detection] | None = None
     ) -> list[Transition]:
-        """Judge one frame and return what began or ended with it.
+        """Judge one frame (BGR, at the analysis width); return what began or ended with it.
 
         ``fresh`` is what the detector has said since the last one, None: nothing new.
         """
-        moving = self._motion.update(grey, passed_s)
+        grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY).astype(np.uint8, copy=False)
+        moving = self._motion.update(picture, passed_s)
         self.private = moving
         self._quiet_s = 0.0 if moving.any() else self._quiet_s + passed_s
         self._listen(fresh, passed_s)

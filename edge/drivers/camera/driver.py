@@ -119,6 +119,8 @@ class CameraDriver(StreamingDriver):
         self._source = open_source(settings, credentials, self._context.base)
         # One small picture at a time: OpenCV's own threads would only spin.
         cv2.setNumThreads(1)
+        # Its warnings repeat what the driver tells.
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
         studio = self._acquire("studio", Studio)
         persons = self._acquire("persons", PersonDetector)
         maker = SnapshotMaker(settings.width or _SNAPSHOT_WIDTH, persons=partial(_persons, persons))

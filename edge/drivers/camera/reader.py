@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +30,8 @@ _ALIVE_EVERY_S = 0.5
 _SAVE_EVERY_S = 600.0
 #: Reports that wait for the journal; beyond, pictures are left out (events never).
 _MOST_WAITING = 8
+#: Beyond so many (the journal has been full for long) pictures are not judged, and counted.
+_MOST_REPORTS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,18 +137,22 @@ class Reader:
         alive_at = 0.0
         for frame in source.frames(self._stop, self._pause):
             now, at = time.monotonic(), self._clock.now_ms()
+            if self.reports.qsize() >= _MOST_REPORTS:
+                self.counts["frames_not_judged"] += 1
+                continue
             self.counts["frames"] += 1
             words = eye.words() if eye else None
-            transitions = analyser.update(frame.grey, at, now - last, words)
+            transitions = analyser.update(frame.small, at, now - last, words)
             self._latest = (now, frame, analyser.private)
             last = now
             if eye:
                 eye.look(frame, now, lively=analyser.lively, held=analyser.held)
-            if now - alive_at >= _ALIVE_EVERY_S:
+            if now - alive_at >= _ALIVE_EVERY_S and self.reports.qsize() < _MOST_WAITING:
                 alive_at = now
                 self._put(Report(at))
             for transition in transitions:
-                self._put(Report(at, transition, self._snapshot(frame, transition)))
+                jpeg = self._snapshot(frame, transition)
+                self._put(Report(at, replace(transition, interest=None), jpeg))
             if now - saved_at >= _SAVE_EVERY_S:
                 self._save()
                 saved_at = now

@@ -53,6 +53,9 @@ class ZoneSettings(Section):
     object: 10)."""
     share: Annotated[float, Field(gt=0, le=1)] = 0.04
     """Share of the zone's pixels from which on something is there."""
+    least: Annotated[float, Field(ge=0, le=1)] = 0.06
+    """intrusion: height (share of the picture's) from which on whoever walks in the zone is an
+    intruder, however large the zone is."""
     largest: Annotated[float, Field(gt=0, le=1)] = 0.25
     """left_object: greatest width or height (share of the picture's) of an object."""
 

@@ -246,6 +246,8 @@ class CaptureSource:
 
     def _open(self) -> cv2.VideoCapture:
         os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", _FFMPEG)
+        # What is wrong with a stream is told by the driver; FFmpeg would say it for each picture.
+        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
         limit = int(self._timeout_s * 1000)
         options = [
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, limit, cv2.CAP_PROP_READ_TIMEOUT_MSEC, limit,

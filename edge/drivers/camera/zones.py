@@ -24,6 +24,8 @@ from edge.vision.tracks import Track
 _STAY = 0.5
 #: A recognised thing is backed by so many looks, a count is the median of so many.
 _LOOKS, _COUNTS = 2, 3
+#: Real time after which a track that is not seen no longer counts.
+_GONE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class ZoneJudge(Judge):
 
 
 class MovingJudge(ZoneJudge):
-    """Motion or intrusion: a share of the zone moves."""
+    """Motion or intrusion: a share of the zone moves, or somebody walks in it."""
 
     def __init__(self, settings: ZoneSettings, schedule: Schedule) -> None:
         super().__init__(settings, schedule)
@@ -126,10 +128,16 @@ class MovingJudge(ZoneJudge):
         held = bool(self._latch.state)
         score = share(view.moving, self._zone(view))
         present = score >= self._settings.share * (_STAY if held else 1.0)
+        if self._settings.kind == "intrusion" and not present:
+            present = any(self._walks_in(track, view) for track in view.seen)
         told = self._tell(view, score, present=present)
         if self._settings.kind == "motion" and not held:
             return [t for t in told if t.data["active"]]  # still from the start: no news
         return told
+
+    def _walks_in(self, track: Track, view: View) -> bool:
+        tall_enough = track.box.height >= self._settings.least
+        return track.known and tall_enough and stands_in(track.box, self._zone(view))
 
 
 class LaneJudge(ZoneJudge):
@@ -217,7 +225,7 @@ class CountJudge(ZoneJudge):
         super().__init__(settings, schedule)
         self._target = target
         self._period_ms = period_s * 1000
-        self._last: deque[int] = deque(maxlen=_COUNTS)
+        self._last: deque[int] = deque(maxlen=_COUNTS if target != "other" else 2 * _COUNTS - 1)
         self._count: int | None = None
         self._told: int | None = None
 
@@ -234,7 +242,8 @@ class CountJudge(ZoneJudge):
             return []
         zone = self._zone(view)
         if self._target == "other":
-            self._last.append(sum(t.known and stands_in(t.box, zone) for t in view.tracks))
+            here = [t for t in view.tracks if t.known and t.missed_s < _GONE_S]
+            self._last.append(sum(stands_in(track.box, zone) for track in here))
         elif view.fresh is not None:
             self._last.append(
                 sum(d.target == self._target and stands_in(d.box, zone) for d in view.fresh)

@@ -115,7 +115,9 @@ class Scene:
         walks = []
         for index in range(people):
             aside = _ASIDE[index % len(_ASIDE)]
-            shifted = tuple((x + aside, y) for x, y in way)
+            _, heading = _along(way, 0.5)
+            level = abs(heading[0]) > abs(heading[1])
+            shifted = tuple((x, y + aside / 2) if level else (x + aside, y) for x, y in way)
             start = now_ms + index * _FOLLOWER_MS
             walks.append(self.send(Figure.PERSON, shifted, start, seconds))
         return walks

@@ -14,7 +14,7 @@ from core.contracts.batch import MAX_MEDIA_BYTES
 from edge.drivers.camera.analyser import Analyser
 from edge.drivers.camera.settings import CameraSettings
 from edge.vision.latch import Latch
-from edge.vision.picture import Picture, polygon_mask, to_grey
+from edge.vision.picture import ANALYSIS_WIDTH, Picture, polygon_mask, reduce
 from edge.vision.snapshot import SnapshotMaker
 
 from .support import START
@@ -98,7 +98,8 @@ class Film:
         for picture in pictures:
             self.step += 1
             self.now += self._frame_ms
-            for found in self.analyser.update(to_grey(picture), self.now, 1 / FPS):
+            small = reduce(picture, ANALYSIS_WIDTH)
+            for found in self.analyser.update(small, self.now, 1 / FPS):
                 self.events.append((self.now, found.kind, found.data))
         return self
 
