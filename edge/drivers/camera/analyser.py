@@ -46,8 +46,7 @@ class Analyser:
         self._tracker = Tracker()
         self._quality = Quality()
         self._frozen = Frozen()
-        self._tamper = Latch(_TRACKED = ("count", "intrusion", "left_object")
-_TAMPER_ON_MS, _TAMPER_OFF_MS, _QUALITY_FRAMES)
+        self._tamper = Latch(_TAMPER_ON_MS, _TAMPER_OFF_MS, _QUALITY_FRAMES)
         self._trouble: Trouble | None = None
         self._cause: Trouble | Literal["unknown"] = "unknown"
         self._judged_s = _QUALITY_EVERY_S
