@@ -38,6 +38,7 @@ class AlertPeer(ABC):
         self.identity = identity
         self.sign_in = DigestSignIn(identity.name, username, password)
         self.serial_number = f"SIM-{identity.name}"
+        self.device_type = "IPCamera"
         self.clock = clock
         self.streams = 0
         """Alert streams that were opened so far."""
@@ -137,7 +138,8 @@ class AlertPeer(ABC):
     def _device_info(self, _: Request) -> Response:
         return xml_response(
             isapi.xml("DeviceInfo", {
-                "deviceName": self.identity.name, "model": "SIM",
+                "deviceName": self.identity.name, "deviceID": self.serial_number,
+                "deviceType": self.device_type, "model": "SIM", "firmwareVersion": "V5.0.0",
                 "serialNumber": self.serial_number, "macAddress": self.identity.mac,
             })
         )  # fmt: skip

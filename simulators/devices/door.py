@@ -57,6 +57,7 @@ class DoorPeer(AlertPeer):
             host=host,
             port=port,
         )
+        self.device_type = "ACS"
         self.controller = controller
         self.replay = replay
         self.repeats = 1

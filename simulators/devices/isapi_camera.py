@@ -178,6 +178,6 @@ class IsapiCameraPeer(AlertPeer):
         )
 
     def _still(self, request: Request) -> Response:
-        if self._picture is None or not request.path.endswith("01/picture"):
+        if self._picture is None or not request.path.endswith("/picture"):
             return status_response(request, 4, "Invalid Operation", "notSupport", 403)
         return Response(200, self._picture(), "image/jpeg")

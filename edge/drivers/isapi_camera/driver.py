@@ -18,6 +18,7 @@ from edge.drivers.isapi_camera.settings import IsapiCameraSettings
 from edge.drivers.isapi_camera.states import Alarm, States
 from edge.drivers.isapi_camera.translate import Translator
 from edge.isapi.access import Skipped
+from edge.isapi.client import AnswerError
 from edge.isapi.listening import Alert, ListeningDriver
 from edge.isapi.memory import memory_of
 from edge.isapi.values import text
@@ -76,20 +77,31 @@ class IsapiCameraDriver(ListeningDriver):
         from edge.drivers.isapi_camera import still
         from edge.vision.person import PersonDetector
 
-        path = f"/ISAPI/Streaming/channels/{channel}01/picture"
-        first = await self.client.request("GET", path, largest=still.LARGEST_BYTES)
+        first = await self._picture(channel, still.LARGEST_BYTES)
         await asyncio.sleep(still.BETWEEN_S)
-        second = await self.client.request("GET", path, largest=still.LARGEST_BYTES)
+        second = await self._picture(channel, still.LARGEST_BYTES)
         persons = self.context.shared.acquire(_PERSONS, PersonDetector)
         try:
             maker = still.maker(self._settings.snapshot_width, persons)
-            jpeg = await asyncio.to_thread(still.blurred, maker, first.body, second.body)
+            jpeg = await asyncio.to_thread(still.blurred, maker, first, second)
         finally:
             await self.context.shared.release(_PERSONS)
         at = self.context.clock.now_ms()
         media = f"{datetime.fromtimestamp(at / 1000, UTC):%Y%m%d}-{uuid4().hex}"
         await self._sink.snapshot(device, at, media, jpeg)
         return {"media": media}
+
+    async def _picture(self, channel: str, largest: int) -> bytes:
+        """Return a still picture of the main stream; recorders have it elsewhere."""
+        path = f"/channels/{channel}01/picture"
+        try:
+            answer = await self.client.request("GET", f"/ISAPI/Streaming{path}", largest=largest)
+        except AnswerError:
+            if len(self.devices) == 1:
+                raise
+            proxy = f"/ISAPI/ContentMgmt/StreamingProxy{path}"
+            answer = await self.client.request("GET", proxy, largest=largest)
+        return answer.body
 
     def is_heartbeat(self, alert: Alert) -> bool:
         """Tell whether an alert only says that the camera lives.

@@ -362,9 +362,9 @@ def test_a_recorder_with_several_cameras(tmp_path: Path) -> None:
 
 
 def scene(person_at: int) -> bytes:
-    """Return a JPEG of a wall with somebody (a pattern) standing at a place."""
+    """Return a JPEG of a wall with somebody (a pattern of squares) standing at a place."""
     picture = np.full((360, 640, 3), 120, np.uint8)
-    pattern = np.indices((160, 60)).sum(axis=0) % 2 * 255
+    pattern = (np.indices((160, 60)) // 12).sum(axis=0) % 2 * 255
     picture[120:280, person_at : person_at + 60] = pattern[..., None].astype(np.uint8)
     return cv2.imencode(".jpg", picture)[1].tobytes()
 
