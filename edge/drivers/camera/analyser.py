@@ -38,7 +38,7 @@ class Analyser:
         self._watch_tamper = settings.tamper
         self._judges = build(settings)
         self._tracks_wanted = any(isinstance(judge, LineJudge) for judge in self._judges) or any(
-            zone.kind in ("count", "left_object") for zone in settings.zones
+            zone.kind in _TRACKED for zone in settings.zones
         )
         self._stands_wanted = bool(settings.zones)
         self._still = StillObjects()
