@@ -11,16 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """One observation on its way; ``at`` is the device's time (ms)."""
-
-    kind: str
-    device: str
-    data: dict[str, Any]
-    at: int
-    id: str | None = None
+from edge.observation import Observation
 
 
 @dataclass(frozen=True, slots=True)

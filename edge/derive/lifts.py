@@ -26,7 +26,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
-from edge.derive.derivation import Derived, Observation
+from edge.derive.derivation import Derived
+from edge.observation import Observation
 
 STATUS, FAULT, BUTTON = "elevator.status", "elevator.fault", "elevator.alarm_button"
 _JUDGED = frozenset({"service_mode", "moving", "in_door_zone", "door_closed", "occupied", "floor"})

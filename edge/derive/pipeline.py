@@ -12,8 +12,9 @@ from typing import Any
 import structlog
 
 from core.contracts.errors import ContractError
-from edge.derive.derivation import Derivation, Observation
+from edge.derive.derivation import Derivation
 from edge.driver import Sink
+from edge.observation import Observation
 
 _log = structlog.get_logger(__name__)
 

@@ -16,7 +16,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from edge.derive.derivation import Derived, Observation
+from edge.derive.derivation import Derived
+from edge.observation import Observation
 
 Mark = Literal["rollover", "replaced", "backwards"]
 

@@ -24,8 +24,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edge.derive.derivation import Derived, Observation
+from edge.derive.derivation import Derived
 from edge.derive.settings import TailgatingSettings
+from edge.observation import Observation
 
 GRANTED, EXIT, RELEASE = "access.granted", "access.exit_button", "access.fire_release"
 CROSSED, COUNTED = "camera.line_crossed", "camera.count"

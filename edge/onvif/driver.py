@@ -22,9 +22,10 @@ from edge.driver import (
     read_secret,
 )
 from edge.drivers.settings import report_rules
+from edge.observation import Observation
 from edge.onvif.client import Account, OnvifClient
 from edge.onvif.notification import Notification, Operation
-from edge.onvif.observation import Observation, corrected
+from edge.onvif.observation import corrected
 from edge.onvif.pullpoint import PullPoint
 from edge.onvif.settings import OnvifSettings
 

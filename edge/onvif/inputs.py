@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edge.observation import Observation
 from edge.onvif.notification import Notification, Operation
-from edge.onvif.observation import Observation, Skipped
+from edge.onvif.observation import Skipped
 from edge.onvif.settings import InputSettings
 
 #: ``AlarmIn`` is what some vendors call it in their own namespace.

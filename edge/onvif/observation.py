@@ -1,26 +1,15 @@
-"""What a notification becomes, and the memory by which nothing is told twice."""
+"""Why a notification is passed over, what was told already, and whose time can be right."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
 
 from edge.onvif.notification import Notification, Operation
 
 _REMEMBERED = 1024
 #: A device's time is taken when it is no further from ours than this (ms), once corrected.
 _FUTURE_MS, _PAST_MS = 5 * 60_000, 31 * 86_400_000
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """One event to emit; ``at`` is ms of the run's clock."""
-
-    kind: str
-    device: str
-    data: dict[str, Any]
-    at: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,12 +28,13 @@ from edge.drivers.onvif_camera.topics import DETECTIONS, TOPICS
 from edge.drivers.onvif_camera.tracker import Tracker
 from edge.drivers.onvif_camera.translate import CameraTranslator, Signal
 from edge.drivers.settings import report_rules
+from edge.observation import Observation
 from edge.onvif import names
 from edge.onvif.driver import OnvifDriver
 from edge.onvif.inputs import TOPICS as INPUT_TOPICS
 from edge.onvif.inputs import Inputs
 from edge.onvif.notification import Notification
-from edge.onvif.observation import Observation, Repetitions, Skipped
+from edge.onvif.observation import Repetitions, Skipped
 from edge.onvif.soap import attribute, children, text
 
 if TYPE_CHECKING:

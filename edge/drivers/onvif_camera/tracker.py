@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edge.drivers.onvif_camera.translate import Signal
-from edge.onvif.observation import Observation
+from edge.observation import Observation
 
 _Key = tuple[str, str | None]
 #: A camera has a few dozen rules; one that invents names without end must not fill the memory.

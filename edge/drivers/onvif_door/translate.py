@@ -7,8 +7,9 @@ from types import MappingProxyType
 from typing import Any
 
 from edge.drivers.onvif_door.settings import AccessPointSettings
+from edge.observation import Observation
 from edge.onvif.notification import Notification, Operation
-from edge.onvif.observation import Observation, Repetitions, Skipped
+from edge.onvif.observation import Repetitions, Skipped
 from edge.pseudonym import Pseudonyms
 
 _DOOR, _ACCESS = "Door/State/", "AccessControl/"

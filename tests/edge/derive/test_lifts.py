@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from core.contracts.codec import make_event
 from core.contracts.errors import JournalFullError
-from edge.derive.derivation import Observation
 from edge.derive.lifts import Entrapment, LiftCounters
 from edge.derive.pipeline import Pipeline
+from edge.observation import Observation
 from tests.edge.drivers.support import START, FakeClock, Recorder, run
 
 IDLE = {

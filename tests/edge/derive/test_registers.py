@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from core.contracts.codec import make_event
 from edge.config import from_raw
 from edge.derive.builder import build
-from edge.derive.derivation import Observation
 from edge.derive.registers import Registers, capacities_of
+from edge.observation import Observation
 
 START = 1_764_000_000_000
 MINUTE = 60_000

@@ -16,10 +16,10 @@ from core.contracts.codec import make_event
 from core.contracts.errors import JournalFullError, SettingsError
 from edge.config import from_raw
 from edge.derive.builder import build
-from edge.derive.derivation import Observation
 from edge.derive.pipeline import Pipeline
 from edge.derive.settings import DeriveSettings, TailgatingSettings
 from edge.derive.tailgating import Tailgating
+from edge.observation import Observation
 from tests.edge.drivers.support import Recorder, run
 
 START = 1_764_000_000_000

@@ -16,8 +16,9 @@ from core.runtime.clock import ScaledClock
 from edge.driver import CommandRefusedError, LinkError
 from edge.drivers.onvif_door.settings import AccessPointSettings, OnvifDoorSettings
 from edge.drivers.onvif_door.translate import DoorTranslator
+from edge.observation import Observation
 from edge.onvif.notification import Notification, Operation
-from edge.onvif.observation import Observation, Skipped
+from edge.onvif.observation import Skipped
 from edge.pseudonym import Pseudonyms
 from simulators.devices.onvif import AccessPoint, OnvifDoors
 
