@@ -188,6 +188,10 @@ class DigestSignIn:
         self._used: set[tuple[str, str]] = set()
         self.refused = 0
 
+    def expire(self) -> None:
+        """Let every nonce that was given out expire, as a device does after a while."""
+        self._nonces.clear()
+
     def check(self, request: Request) -> Response | None:
         """Return None for a good sign-in, else the 401 to answer with."""
         text = request.headers.get("authorization", "")

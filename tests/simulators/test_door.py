@@ -232,3 +232,47 @@ def test_bad_requests_are_answered_and_closed(sent, status):
             writer.close()
 
     asyncio.run(run())
+
+
+def test_doors_are_opened_from_afar_and_say_why_not():
+    async def run():
+        async with controller() as (_, model, clock, client):
+
+            async def open_door(
+                number, body="<RemoteControlDoor><cmd>open</cmd></RemoteControlDoor>"
+            ):
+                path = f"/ISAPI/AccessControl/RemoteControl/door/{number}"
+                return await client.put(path, content=body)
+
+            assert "<statusCode>1</statusCode>" in (await open_door(1)).text
+            await clock.advance(10)
+            assert [record.code for record in model.memory] == [
+                Code.REMOTE_OPEN, Code.UNLOCKED, Code.DOOR_OPENED, Code.DOOR_CLOSED, Code.LOCKED
+            ]  # fmt: skip
+            assert "<statusCode>4</statusCode>" in (await open_door(9)).text
+            assert (await open_door(1, "<x/>")).status_code == 400
+
+    asyncio.run(run())
+
+
+def test_what_goes_wrong_with_numbers_memory_and_clock():
+    async def run():
+        async with controller(replay=0) as (_, model, _clock, client):
+            async with client.stream("GET", STREAM_PATH) as response:
+                parts = Parts(response)
+                await parts.next("heartBeat")
+                model.drift_s = -3600
+                model.unheard = 2
+                first = model.record(1, Code.CARD_OK)
+                model.record(1, Code.CARD_OK)
+                model.skip_serials(5)
+                model.record(1, Code.CARD_OK)
+                heard = await parts.next()
+                assert heard["AccessControllerEvent"]["serialNo"] == first.serial + 7
+                assert heard["dateTime"].startswith("2026-11-25T07:00:00")
+            model.forget(keep=1)
+            assert [record.serial for record in model.memory] == [first.serial + 7]
+            model.reset_serials()
+            assert model.record(1, Code.CARD_OK).serial == 1
+
+    asyncio.run(run())

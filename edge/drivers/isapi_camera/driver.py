@@ -196,14 +196,18 @@ class IsapiCameraDriver(ListeningDriver):
             known = self._unarmed.get(device)
             if known is not None and not known.events and not verdict.events:
                 continue
-            if not verdict.events and known is not None:
-                verdict = Verdict(known.reason)
-            await insist(
-                partial(self._sink.emit, "camera.unarmed", device, verdict.data(), now),
-                self._sink,
-            )
+            if known is not None and known.events and known.reason != verdict.reason:
+                await self._tell_arming(device, Verdict(known.reason), now)
+                if not verdict.events:
+                    self._unarmed[device] = verdict
+                    continue
+            await self._tell_arming(device, verdict, now)
             self._unarmed[device] = verdict
         await self._save()
+
+    async def _tell_arming(self, device: str, verdict: Verdict, now: int) -> None:
+        emit = partial(self._sink.emit, "camera.unarmed", device, verdict.data(), now)
+        await insist(emit, self._sink)
 
     async def _save(self) -> None:
         value = {"seen": self._armed.dump(), "standing": self._states.dump()}

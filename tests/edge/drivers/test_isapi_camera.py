@@ -307,6 +307,25 @@ def test_arming_again_ends_it(tmp_path: Path) -> None:
     run(scenario())
 
 
+def test_one_reason_ends_before_another_begins(tmp_path: Path) -> None:
+    """A day lasts two seconds."""
+
+    async def scenario() -> None:
+        more = {"expect": ["VMD"], "seen_within_days": 1, "check_period_s": 8_000}
+        async with yard(tmp_path, speed=43_200) as y, y.listening(**more):
+            await y.sink.until(lambda: y.told("camera.unarmed") == [("cam-1", False)])
+            y.peer.arm("VMD", enabled=False)
+            await y.sink.until(lambda: len(y.told("camera.unarmed")) == 2)
+            await asyncio.sleep(2.5)
+            y.peer.arm("VMD")
+            await y.sink.until(lambda: len(y.told("camera.unarmed")) == 4)
+            assert [(e["reason"], e["active"]) for e in y.sink.of("camera.unarmed")[1:]] == [
+                ("not_armed", True), ("not_armed", False), ("never_seen", True)
+            ]  # fmt: skip
+
+    run(scenario(), 30)
+
+
 def test_events_that_never_came_are_told_over_a_restart_too(tmp_path: Path) -> None:
     """A day lasts two seconds; the wait begins with the first look and survives a restart."""
 

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import edge.isapi.access as access
+from core.contracts.commands import Action
 from simulators.devices.isapi import Code, RawCode
 from tests.edge.drivers.support import run
 
@@ -307,5 +308,23 @@ def test_people_stay_unnamed_also_in_what_is_fetched(tmp_path: Path) -> None:
             assert first == second
             kept = "".join(p.read_text("utf-8") for p in (tmp_path / "isapi").iterdir())
             assert not any(secret in kept for secret in (HOLDER.card, HOLDER.name, '"10001"'))
+
+    run(scenario(), 30)
+
+
+def test_nonces_that_expired_are_no_wrong_password(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with Site(tmp_path) as site, site.listening() as listening:
+            await connected(site)
+            for streams in (2, 3):
+                site.peer.sign_in.expire()
+                await site.peer.listener.drop()
+                site.happen(2)
+                await connected(site, streams)
+                await site.settled()
+            site.peer.sign_in.expire()
+            assert await listening.driver.act("door-1", Action.UNLOCK, {}) == {}
+            assert site.told[:4] == site.sent
+            assert site.peer.sign_in.refused == 0
 
     run(scenario(), 30)
