@@ -1,256 +1,119 @@
-"""What a scenario can make happen: the actions, their arguments, and what undoes them."""
+"""What a scenario can make happen: the actions, their arguments, and what undoes them.
+
+An action on a device is a coroutine of its handle (``simulators.handles``) with the same name:
+it can be done to every device whose handle has it.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from core.contracts.errors import ContractError
-from simulators.devices.elevator_model import ServiceMode
-from simulators.devices.isapi import Code
-from simulators.devices.scene import Disturbance
-from simulators.durations import Duration
+from simulators import arguments as given_as
+from simulators.arguments import Arguments
+from simulators.handles.base import Handle
 from simulators.simulation import Simulation
 
-
-class Target(StrEnum):
-    """What an action can be done to."""
-
-    ELEVATOR = "elevator"
-    DOOR = "door"
-    CAMERA = "camera"
-    METER = "meter"
-    DEVICE = "device"
-    """A device of any family."""
-    EDGE = "edge"
-
-
-class Arguments(BaseModel):
-    """An action's arguments; unknown ones are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TrapArguments(Arguments):
-    """``code`` is the fault that the lift reports, 0 for none."""
-
-    alarm_after: Duration = 8
-    code: Annotated[int, Field(ge=0, le=99)] = 4
-
-
-class FaultArguments(Arguments):
-    """``code`` is the lift's fault code, after GB/T 24476 as implementations number it."""
-
-    code: Annotated[int, Field(ge=1, le=99)] = 2
-
-
-class ModeArguments(Arguments):
-    """The service mode that the lift goes into."""
-
-    mode: Literal[
-        "stopped", "inspection", "fire_return", "firefighter", "emergency_power", "earthquake"
-    ] = "inspection"
-
-
-class DenyArguments(Arguments):
-    """Why and how often somebody is refused."""
-
-    reason: Literal["no_right", "wrong_period", "expired", "invalid", "face_failed"] = "no_right"
-    times: Annotated[int, Field(ge=1, le=50)] = 1
-
-
-class ReportArguments(Arguments):
-    """The event that the door controller reports."""
-
-    event: Literal[
-        "duress", "blacklisted", "controller_tamper", "remote_open", "exit_button",
-        "fire_release_on", "fire_release_off",
-    ]  # fmt: skip
-
-
-class CoverArguments(Arguments):
-    """What happens to the camera."""
-
-    how: Literal["covered", "dark", "defocused", "turned", "frozen"] = "covered"
-
-
-class OverloadArguments(Arguments):
-    """The power drawn, as a multiple of the meter's limit."""
-
-    factor: Annotated[float, Field(gt=1, le=5)] = 1.3
-
-
-class SagArguments(Arguments):
-    """The supply voltage, as a share of the usual."""
-
-    factor: Annotated[float, Field(ge=0, le=1.5)] = 0.8
-
-
-Run = Callable[[Simulation, str, Any], Awaitable[None]]
+#: The one target that is no device.
+EDGE = "edge"
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One action; ``undo`` names the action that ends it, where there is one."""
+    """One action; ``target`` says in a word what it is for, ``undo`` which action ends it."""
 
     name: str
-    target: Target
-    run: Run
+    target: str
     arguments: type[Arguments] = Arguments
     undo: str | None = None
 
+    def fits(self, handle: type[Handle]) -> bool:
+        """Tell whether it can be done to devices of a kind."""
+        return self.target != EDGE and hasattr(handle, self.name)
 
-async def _trap(sim: Simulation, target: str, given: TrapArguments) -> None:
-    model = sim.lift(target).model
-    model.trap(sim.now_ms(), alarm_after_s=given.alarm_after, code=given.code)
-
-
-async def _free(sim: Simulation, target: str, _: Arguments) -> None:
-    sim.lift(target).model.free(sim.now_ms())
-
-
-async def _lift_fault(sim: Simulation, target: str, given: FaultArguments) -> None:
-    sim.lift(target).model.fault(sim.now_ms(), given.code)
-
-
-async def _clear_lift_fault(sim: Simulation, target: str, _: Arguments) -> None:
-    sim.lift(target).model.clear_faults(sim.now_ms())
-
-
-async def _lift_out_of_service(sim: Simulation, target: str, given: ModeArguments) -> None:
-    sim.lift(target).model.set_mode(sim.now_ms(), ServiceMode[given.mode.upper()])
-
-
-async def _lift_in_service(sim: Simulation, target: str, _: Arguments) -> None:
-    sim.lift(target).model.set_mode(sim.now_ms(), ServiceMode.NORMAL)
-
-
-async def _force_door(sim: Simulation, target: str, _: Arguments) -> None:
-    controller, number = sim.door(target)
-    await controller.force(number)
-
-
-async def _hold_door(sim: Simulation, target: str, _: Arguments) -> None:
-    controller, number = sim.door(target)
-    await controller.hold(number)
-
-
-async def _close_door(sim: Simulation, target: str, _: Arguments) -> None:
-    controller, number = sim.door(target)
-    await controller.close(number)
-
-
-async def _deny_access(sim: Simulation, target: str, given: DenyArguments) -> None:
-    controller, number = sim.door(target)
-    await controller.deny(number, Code[given.reason.upper()], times=given.times)
-
-
-async def _report_door(sim: Simulation, target: str, given: ReportArguments) -> None:
-    controller, number = sim.door(target)
-    await controller.report(number, Code[given.event.upper()])
-
-
-async def _block_lane(sim: Simulation, target: str, _: Arguments) -> None:
-    sim.camera(target).scene.blocked_since_ms = sim.now_ms()
-
-
-async def _clear_lane(sim: Simulation, target: str, _: Arguments) -> None:
-    sim.camera(target).scene.blocked_since_ms = None
-
-
-async def _cover_camera(sim: Simulation, target: str, given: CoverArguments) -> None:
-    sim.camera(target).scene.disturbance = Disturbance(given.how)
-
-
-async def _uncover_camera(sim: Simulation, target: str, _: Arguments) -> None:
-    sim.camera(target).scene.disturbance = Disturbance.NONE
-
-
-async def _overload_meter(sim: Simulation, target: str, given: OverloadArguments) -> None:
-    meter = sim.meter(target)
-    meter.set_overload(sim.now_ms(), meter.limit_w * given.factor)
-
-
-async def _normal_load(sim: Simulation, target: str, _: Arguments) -> None:
-    sim.meter(target).set_overload(sim.now_ms(), None)
-
-
-async def _open_relay(sim: Simulation, target: str, _: Arguments) -> None:
-    sim.meter(target).set_relay(sim.now_ms(), opened=True)
-
-
-async def _close_relay(sim: Simulation, target: str, _: Arguments) -> None:
-    sim.meter(target).set_relay(sim.now_ms(), opened=False)
-
-
-async def _sag_voltage(sim: Simulation, target: str, given: SagArguments) -> None:
-    sim.meter(target).set_voltage_factor(given.factor)
-
-
-async def _restore_voltage(sim: Simulation, target: str, _: Arguments) -> None:
-    sim.meter(target).set_voltage_factor(1)
-
-
-async def _silence(sim: Simulation, target: str, _: Arguments) -> None:
-    await sim.silence(target)
-
-
-async def _resume(sim: Simulation, target: str, _: Arguments) -> None:
-    await sim.resume(target)
-
-
-async def _reconnect(sim: Simulation, target: str, _: Arguments) -> None:
-    await sim.drop_connections(target)
-
-
-async def _cut_edge_network(sim: Simulation, target: str, _: Arguments) -> None:
-    await sim.relay(target).cut()
-
-
-async def _restore_edge_network(sim: Simulation, target: str, _: Arguments) -> None:
-    await sim.relay(target).start()
+    async def run(self, simulation: Simulation, target: str, given: Arguments) -> None:
+        """Do it; raise :class:`ContractError` when it cannot be done."""
+        if self.target == EDGE:
+            relay = simulation.relay(target)
+            await (relay.cut() if self.name == "cut_edge_network" else relay.start())
+            return
+        handle = simulation.handle(target)
+        if not self.fits(type(handle)):
+            known = simulation.community.handles
+            able = [name for name, kind in known.items() if self.fits(kind)]
+            raise ContractError(
+                f"no {self.target} is called {target!r}", field="target",
+                remedy=nearest(target, sorted(able)),
+            )  # fmt: skip
+        await getattr(handle, self.name)(given)
 
 
 def _table() -> dict[str, Action]:
-    lift, door, camera, meter = Target.ELEVATOR, Target.DOOR, Target.CAMERA, Target.METER
-    return {
-        action.name: action
-        for action in (
-            Action("trap", lift, _trap, TrapArguments, "free"),
-            Action("free", lift, _free),
-            Action("lift_fault", lift, _lift_fault, FaultArguments, "clear_lift_fault"),
-            Action("clear_lift_fault", lift, _clear_lift_fault),
-            Action(
-                "lift_out_of_service", lift, _lift_out_of_service, ModeArguments, "lift_in_service"
-            ),
-            Action("lift_in_service", lift, _lift_in_service),
-            Action("force_door", door, _force_door, undo="close_door"),
-            Action("hold_door", door, _hold_door, undo="close_door"),
-            Action("close_door", door, _close_door),
-            Action("deny_access", door, _deny_access, DenyArguments),
-            Action("report_door", door, _report_door, ReportArguments),
-            Action("block_lane", camera, _block_lane, undo="clear_lane"),
-            Action("clear_lane", camera, _clear_lane),
-            Action("cover_camera", camera, _cover_camera, CoverArguments, "uncover_camera"),
-            Action("uncover_camera", camera, _uncover_camera),
-            Action("overload_meter", meter, _overload_meter, OverloadArguments, "normal_load"),
-            Action("normal_load", meter, _normal_load),
-            Action("open_relay", meter, _open_relay, undo="close_relay"),
-            Action("close_relay", meter, _close_relay),
-            Action("sag_voltage", meter, _sag_voltage, SagArguments, "restore_voltage"),
-            Action("restore_voltage", meter, _restore_voltage),
-            Action("silence", Target.DEVICE, _silence, undo="resume"),
-            Action("resume", Target.DEVICE, _resume),
-            Action("drop_connections", Target.DEVICE, _reconnect),
-            Action("cut_edge_network", Target.EDGE, _cut_edge_network, undo="restore_edge_network"),
-            Action("restore_edge_network", Target.EDGE, _restore_edge_network),
-        )
-    }
+    def pair(
+        target: str, name: str, undo: str, arguments: type[Arguments] = Arguments
+    ) -> tuple[Action, Action]:
+        return Action(name, target, arguments, undo), Action(undo, target)
+
+    device, lift, door, camera, meter = "device", "elevator", "door", "camera", "meter"
+    actions = (
+        *pair(device, "silence", "resume"),
+        *pair(device, "fault_line", "clear_line", given_as.LineArguments),
+        *pair(device, "drift_clock", "correct_clock", given_as.DriftArguments),
+        *pair(device, "stick_register", "unstick_register"),
+        *pair(device, "repeat_serials", "tell_once", given_as.RepeatArguments),
+        *pair(device, "tamper_device", "end_tamper"),
+        *pair(device, "fail_supply", "restore_supply"),
+        *pair(device, "weaken_battery", "change_battery"),
+        Action("drop_connections", device),
+        Action("reboot", device, given_as.RebootArguments),
+        *pair(lift, "trap", "free", given_as.TrapArguments),
+        *pair(lift, "lift_fault", "clear_lift_fault", given_as.FaultArguments),
+        *pair(lift, "lift_out_of_service", "lift_in_service", given_as.ModeArguments),
+        Action("press_alarm", lift, given_as.PressArguments),
+        Action("lift_access", "lift access", given_as.LiftAccessArguments),
+        Action("force_door", door, undo="close_door"),
+        Action("hold_door", door, undo="close_door"),
+        Action("close_door", door),
+        Action("deny_access", door, given_as.DenyArguments),
+        Action("grant_access", door, given_as.GrantArguments),
+        Action("crowd", door, given_as.CrowdArguments),
+        Action("report_door", door, given_as.ReportArguments),
+        *pair(door, "fail_door", "mend_door"),
+        Action("lose_serials", door, given_as.LoseArguments),
+        Action("reset_serials", door),
+        Action("vehicle", "barrier", given_as.VehicleArguments),
+        *pair(camera, "block_lane", "clear_lane"),
+        *pair(camera, "cover_camera", "uncover_camera", given_as.CoverArguments),
+        *pair(camera, "freeze_picture", "thaw_picture"),
+        *pair(camera, "stall_video", "resume_video"),
+        *pair(camera, "bring_e_bike", "take_away"),
+        Action("leave_bag", camera, undo="take_away"),
+        Action("walk_in", camera, given_as.WalkArguments),
+        Action("walk_out", camera, given_as.WalkArguments),
+        Action("walk_through", camera, given_as.WalkThroughArguments),
+        *pair(camera, "camera_event", "end_camera_event", given_as.SeenArguments),
+        *pair(camera, "disarm_camera", "arm_camera", given_as.ArmArguments),
+        *pair(meter, "overload_meter", "normal_load", given_as.OverloadArguments),
+        *pair(meter, "open_relay", "close_relay"),
+        *pair(meter, "sag_voltage", "restore_voltage", given_as.SagArguments),
+        *pair(meter, "lose_phase", "restore_phase", given_as.PhaseArguments),
+        *pair(meter, "reverse_current", "straighten_current", given_as.PhaseArguments),
+        Action("open_cover", meter, given_as.CoverOpenArguments),
+        Action("replace_meter", meter),
+        Action("turn_register_back", meter, given_as.RegisterArguments),
+        Action("roll_over_register", meter, given_as.RolloverArguments),
+        *pair(meter, "leak", "stop_leak", given_as.LeakArguments),
+        *pair(meter, "close_valve", "open_valve"),
+        *pair("sensor", "break_probe", "mend_probe"),
+        *pair("fire panel", "fire_alarm", "end_fire_alarm", given_as.FireArguments),
+        *pair("fire panel", "fire_fault", "end_fire_fault"),
+        *pair(EDGE, "cut_edge_network", "restore_edge_network"),
+    )
+    return {action.name: action for action in actions}
 
 
 ACTIONS: dict[str, Action] = _table()

@@ -184,6 +184,8 @@ class SimulatorsApp:
             files.write_yaml(
                 folder / f"{edge}.yaml", community.edge_file(edge, ports), private=True
             )
+        for name, content in community.files().items():
+            files.write_text(folder / name, content, private=True)
         for stale in folder.glob("*.yaml"):
             if stale.stem not in community.edges:
                 stale.unlink()

@@ -9,7 +9,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simulators.devices.scene import SceneKind
-from simulators.estate_plan import JINXIU, YUNQI, Building, Shape, place, rectangle
+from simulators.estate_plan import (
+    GATE,
+    JINXIU,
+    NORTH,
+    SOUTH,
+    TOWER,
+    YUNQI,
+    Building,
+    Position,
+    Shape,
+    place,
+    rectangle,
+)
+from simulators.furnishing import furnish
 from simulators.installation import (
     CameraPlan,
     Community,
@@ -21,10 +34,14 @@ from simulators.installation import (
 )
 from simulators.loads import LoadKind, LoadSpec
 from simulators.people import holders
+from simulators.plans.base import Plan
 from simulators.seeds import stream
 
 #: Within how many seconds a device is heard, by family; meters depend on their period.
-_EXPECT_S = {"elevator": 45.0, "door": 150.0, "camera": 150.0}
+_EXPECT_S = {
+    "elevator": 45.0, "door": 150.0, "camera": 150.0, "barrier": 150.0, "fire_panel": 150.0,
+    "output": 150.0, "sensor": 150.0,
+}  # fmt: skip
 _LIMITS_W = {
     LoadKind.HOUSEHOLD: 8_000.0,
     LoadKind.PUBLIC: 40_000.0,
@@ -32,17 +49,16 @@ _LIMITS_W = {
     LoadKind.OFFICE: 60_000.0,
 }
 
-GATE, SOUTH, NORTH, TOWER = "jinxiu-gate", "jinxiu-south", "jinxiu-north", "yunqi-tower"
-
 
 def generate(seed: int, *, meter_period_s: float = 10) -> Community:
     """Return the community of a seed."""
-    builder = _Builder(seed, meter_period_s)
+    builder = Builder(seed, meter_period_s)
     builder.street()
     builder.gate()
     for building in JINXIU:
         builder.building("jinxiu", building, _edge_of(building))
     builder.office()
+    furnish(builder)
     return builder.finish()
 
 
@@ -57,7 +73,7 @@ def _name(zh: str, en: str) -> dict[str, str]:
 
 
 @dataclass(slots=True)
-class _Builder:
+class Builder:
     """Collects nodes and devices; the methods follow the order of the tree."""
 
     seed: int
@@ -69,6 +85,8 @@ class _Builder:
     lifts: list[LiftPlan] = field(default_factory=list)
     doors: dict[str, list[DoorPlan]] = field(default_factory=dict)
     cameras: list[CameraPlan] = field(default_factory=list)
+    more: list[Plan] = field(default_factory=list)
+    sections: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     # -- nodes -------------------------------------------------------------------------------
 
@@ -213,7 +231,13 @@ class _Builder:
             cameras=tuple(self.cameras),
             holders=holders(self.seed),
             meter_period_s=self.meter_period_s,
+            more=tuple(self.more),
+            sections=self.sections,
         )
+
+    def install(self, plan: Plan) -> None:
+        """Add a peer of any other kind."""
+        self.more.append(plan)
 
     # -- devices -----------------------------------------------------------------------------
 
@@ -253,7 +277,7 @@ class _Builder:
         if building.shape is Shape.TOWER:
             floors = (-1, *floors)
         random = stream(self.seed, device)
-        self._device(device, "elevator", zh, en, node, edge, at, "TKJ 1000/1.75")
+        self.device(device, "elevator", zh, en, node, edge, at, "TKJ 1000/1.75")
         busy = (1.4 if work else 0.5 + building.floors / 22) * random.uniform(0.85, 1.2)
         self.lifts.append(
             LiftPlan(device, edge, floors, busy, work, random.randrange(9_000, 60_000))
@@ -265,13 +289,13 @@ class _Builder:
     ) -> None:  # fmt: skip
         doors = self.doors.setdefault(controller, [])
         doors.append(DoorPlan(device, number or len(doors) + 1, busy, work))
-        self._device(device, "door", zh, en, node, edge, at, "DS-K2604")
+        self.device(device, "door", zh, en, node, edge, at, "DS-K2604")
 
     def _camera(
         self, device: str, zh: str, en: str, node: str, edge: str, at: tuple[float, float],
         kind: SceneKind, label: str,
     ) -> None:  # fmt: skip
-        self._device(device, "camera", zh, en, node, edge, at, "DS-2CD2")
+        self.device(device, "camera", zh, en, node, edge, at, "DS-2CD2")
         self.cameras.append(CameraPlan(device, edge, kind, label))
 
     def _meter(
@@ -288,14 +312,15 @@ class _Builder:
         random = stream(self.seed, device, "place")
         at = (building.x + random.uniform(-9, 9), building.y + random.uniform(-5, 5))
         model = "DDZY 220 V 5(60) A" if phases == 1 else "DTZY 3x220/380 V"
-        self._device(device, "meter", zh, en, node, edge, at, model,
+        self.device(device, "meter", zh, en, node, edge, at, model,
                      expect_s=max(6 * self.meter_period_s, 60.0),
                      limits={"power_w": limit})  # fmt: skip
 
-    def _device(
+    def device(
         self, id: str, family: str, zh: str, en: str, node: str, edge: str,
-        at: tuple[float, float], model: str, **more: Any,
+        at: Position, model: str, **more: Any,
     ) -> None:  # fmt: skip
+        """Add a device to the topology."""
         device = {
             "id": id,
             "family": family,

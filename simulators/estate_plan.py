@@ -72,6 +72,10 @@ JINXIU: tuple[Building, ...] = (
 YUNQI = Building(1, Shape.PODIUM, 236, -18, 9, lifts=1, turned_deg=-3, size=(34, 26))
 
 
+#: The edges: the gatehouse, the estate's south and north, the tower.
+GATE, SOUTH, NORTH, TOWER = "jinxiu-gate", "jinxiu-south", "jinxiu-north", "yunqi-tower"
+
+
 def place(x: float, y: float) -> Position:
     """Return the longitude and latitude of a point."""
     longitude = ORIGIN[0] + x / _METRES_PER_DEGREE_LON

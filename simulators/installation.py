@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from simulators.devices.isapi import Holder
 from simulators.devices.scene import LAYOUTS, SceneKind
+from simulators.handles.base import Handle
+from simulators.handles.cameras import CameraHandle
+from simulators.handles.doors import IsapiDoorHandle
+from simulators.handles.lifts import ModbusLiftHandle
+from simulators.handles.meters import DltMeterHandle
 from simulators.loads import LoadSpec
+from simulators.plans.base import Plan
+from simulators.plans.lifts import LiftPlan
+
+__all__ = [
+    "CameraPlan",
+    "Community",
+    "ControllerPlan",
+    "DoorPlan",
+    "GatewayPlan",
+    "LiftPlan",
+    "MeterPlan",
+]
 
 #: How long the edges wait for a meter's answer (s, real time).
 METER_TIMEOUT_S = 3
@@ -32,18 +49,6 @@ class GatewayPlan:
     id: str
     edge: str
     meters: tuple[MeterPlan, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LiftPlan:
-    """One lift; ``work`` marks the traffic of an office building, ``busy`` scales it."""
-
-    device: str
-    edge: str
-    floors: tuple[int, ...]
-    busy: float
-    work: bool
-    age_h: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,27 @@ class Community:
     cameras: tuple[CameraPlan, ...]
     holders: tuple[Holder, ...]
     meter_period_s: float
+    more: tuple[Plan, ...] = ()
+    """What is installed beside these."""
+    sections: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Further sections of each edge's file (commands, rules of its own, what it derives)."""
+
+    @property
+    def handles(self) -> dict[str, type[Handle]]:
+        """Return device -> what a scenario can do to it."""
+        found: dict[str, type[Handle]] = {
+            meter.device: DltMeterHandle for plan in self.gateways for meter in plan.meters
+        }
+        found |= {plan.device: ModbusLiftHandle for plan in self.lifts}
+        found |= {door.device: IsapiDoorHandle for plan in self.controllers for door in plan.doors}
+        found |= {plan.device: CameraHandle for plan in self.cameras}
+        for plan in self.more:
+            found |= plan.handles()
+        return found
+
+    def files(self) -> dict[str, bytes]:
+        """Return what lies beside the edges' files: keys, lists."""
+        return {name: content for plan in self.more for name, content in plan.files().items()}
 
     @property
     def edges(self) -> dict[str, str]:
@@ -106,7 +132,11 @@ class Community:
                     if plan.edge == edge]  # fmt: skip
         drivers += [_camera_driver(plan, host, ports) for plan in self.cameras
                     if plan.edge == edge]  # fmt: skip
-        return {"edge": edge, "site": self.edges[edge], "drivers": drivers}
+        for plan in self.more:
+            if plan.edge == edge:
+                drivers += plan.entries(ports[plan.id])
+        own = self.sections.get(edge, {})
+        return {"edge": edge, "site": self.edges[edge], "drivers": drivers, **own}
 
     def _meter_driver(self, plan: GatewayPlan, host: str, ports: dict[str, int]) -> dict[str, Any]:
         return {

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from core.contracts.errors import ContractError, SettingsError
-from simulators.actions import ACTIONS, Target, action, arguments
+from simulators.actions import ACTIONS, EDGE, action, arguments
 from simulators.durations import Duration
 from simulators.installation import Community
 
@@ -142,12 +142,11 @@ def check_targets(scenario: Scenario, community: Community) -> None:
 
 def candidates(step: Step, community: Community) -> list[str]:
     """Return the ids that a step's action can be done to and, if it has one, its selector fits."""
-    wanted = ACTIONS[step.do].target
-    if wanted is Target.EDGE:
+    wanted = ACTIONS[step.do]
+    if wanted.target == EDGE:
         return list(community.edges)
-    devices = community.topology["devices"]
-    if wanted is not Target.DEVICE:
-        devices = [device for device in devices if device["family"] == wanted]
+    able = {name for name, kind in community.handles.items() if wanted.fits(kind)}
+    devices = [device for device in community.topology["devices"] if device["id"] in able]
     selector = step.target
     if not isinstance(selector, Selector):
         return [device["id"] for device in devices]

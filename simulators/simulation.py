@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import difflib
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeVar
+from typing import TypeVar
+
+import structlog
 
 from core.contracts.errors import ContractError
 from core.runtime.clock import Clock
@@ -13,39 +15,24 @@ from simulators.devices.camera import CameraPeer
 from simulators.devices.door import DoorPeer
 from simulators.devices.door_model import Door, DoorController
 from simulators.devices.elevator import ElevatorPeer
-from simulators.devices.elevator_model import Counters, ElevatorModel
 from simulators.devices.isapi import Identity
 from simulators.devices.meter import MeterGateway
 from simulators.devices.meter_model import MeterModel
 from simulators.devices.scene import Scene
+from simulators.handles.base import Handle
+from simulators.handles.cameras import CameraHandle
+from simulators.handles.doors import IsapiDoorHandle
+from simulators.handles.lifts import LiftHandle, ModbusLiftHandle
+from simulators.handles.meters import DltMeterHandle, MeterHandle
 from simulators.installation import CameraPlan, Community, ControllerPlan, GatewayPlan, LiftPlan
-from simulators.lift_traffic import lift_traffic
 from simulators.loads import LoadPlan
 from simulators.network import TcpRelay
+from simulators.plans.base import Fixture, Life, Peer, World
 from simulators.rhythms import OFFICE, RESIDENTIAL, Arrivals
 
 T = TypeVar("T")
-#: A lift makes about so many runs an hour, over the years; counters start from its age.
-_RUNS_PER_HOUR = 22
-#: 2025-01-01T00:00Z: ages of lifts are given for that day.
-_AGE_EPOCH_MS = 1_735_689_600_000
-
-
-class Peer(Protocol):
-    """Something that listens on a port."""
-
-    @property
-    def port(self) -> int:
-        """Return the port."""
-        ...
-
-    async def start(self) -> None:
-        """Listen."""
-        ...
-
-    async def stop(self) -> None:
-        """Stop listening."""
-        ...
+H = TypeVar("H", bound=Handle)
+_log = structlog.get_logger()
 
 
 class Simulation:
@@ -65,13 +52,11 @@ class Simulation:
         self.community = community
         self._clock = clock
         self._wanted = dict(ports or {})
-        self._meters: dict[str, MeterModel] = {}
-        self._gateways: dict[str, MeterGateway] = {}
-        self._lifts: dict[str, ElevatorPeer] = {}
-        self._controllers: dict[str, DoorPeer] = {}
-        self._doors: dict[str, tuple[DoorPeer, int]] = {}
-        self._cameras: dict[str, CameraPeer] = {}
+        self._handles: dict[str, Handle] = {}
+        self._peers: dict[str, Peer] = {}
         self._relays: dict[str, TcpRelay] = {}
+        self._lives: list[Life] = []
+        self._living: list[asyncio.Task[None]] = []
         self._started: list[Peer] = []
         self._broker = broker
 
@@ -87,19 +72,23 @@ class Simulation:
         except BaseException:
             await self.stop()
             raise
+        self._living = [asyncio.create_task(life()) for life in self._lives]
+        for task in self._living:
+            task.add_done_callback(_report_end)
 
     async def stop(self) -> None:
         """Stop every peer."""
+        living, self._living = self._living, []
+        for task in living:
+            task.cancel()
+        await asyncio.gather(*living, return_exceptions=True)
         started, self._started = self._started[::-1], []
         await asyncio.gather(*(peer.stop() for peer in started), return_exceptions=True)
 
     def peers(self) -> dict[str, Peer]:
         """Return every peer by its name; a relay's is ``relay/`` and its edge."""
         return {
-            **self._gateways,
-            **self._lifts,
-            **self._controllers,
-            **self._cameras,
+            **self._peers,
             **{f"relay/{edge}": relay for edge, relay in self._relays.items()},
         }
 
@@ -113,13 +102,18 @@ class Simulation:
 
     def meter_offsets(self) -> dict[str, float]:
         """Return by how much (Wh) each register is off its plan, where it is."""
-        return {name: m.offset_wh for name, m in self._meters.items() if m.offset_wh}
+        return {
+            name: handle.model.offset_wh
+            for name, handle in self._handles.items()
+            if isinstance(handle, MeterHandle) and handle.model.offset_wh
+        }
 
     def carry_meters(self, offsets_wh: Mapping[str, float]) -> None:
         """Continue the registers of an earlier run."""
         for name, offset in offsets_wh.items():
-            if name in self._meters:
-                self._meters[name].carry(offset)
+            handle = self._handles.get(name)
+            if isinstance(handle, MeterHandle):
+                handle.model.carry(offset)
 
     def now_ms(self) -> int:
         """Return the run's time."""
@@ -127,72 +121,46 @@ class Simulation:
 
     # -- what a scenario reaches -------------------------------------------------------------
 
+    def handle(self, device: str) -> Handle:
+        """Return what can be done to a device; raise :class:`ContractError` for an unknown id."""
+        return _find("device", self._handles, device)
+
+    def states(self) -> dict[str, dict[str, object]]:
+        """Return what there is to see on the spot, of the devices that show something."""
+        return {name: state for name, handle in self._handles.items() if (state := handle.state())}
+
     def meter(self, device: str) -> MeterModel:
         """Return a meter; raise :class:`ContractError` when there is none of that id."""
-        return _find("meter", self._meters, device)
+        return self._of("meter", device, MeterHandle).model
 
-    def lift(self, device: str) -> ElevatorPeer:
+    def lift(self, device: str) -> LiftHandle:
         """Return a lift; raise :class:`ContractError` when there is none of that id."""
-        return _find("lift", self._lifts, device)
+        return self._of("lift", device, LiftHandle)
 
-    def door(self, device: str) -> tuple[DoorController, int]:
-        """Return a door's controller and number; raise :class:`ContractError` without one."""
-        peer, number = _find("door", self._doors, device)
-        return peer.controller, number
-
-    def camera(self, device: str) -> CameraPeer:
-        """Return a camera; raise :class:`ContractError` when there is none of that id."""
-        return _find("camera", self._cameras, device)
+    def camera(self, device: str) -> CameraHandle:
+        """Return a camera with a scene; raise :class:`ContractError` for another id."""
+        return self._of("camera", device, CameraHandle)
 
     def relay(self, edge: str) -> TcpRelay:
         """Return an edge's relay; raise :class:`ContractError` when there is no such edge."""
         return _find("edge", self._relays, edge)
 
-    async def silence(self, device: str) -> None:
-        """Let a device answer no more; a door takes its whole controller with it."""
-        if device in self._meters:
-            self._meters[device].answers = False
-        elif device in self._lifts:
-            await self._lifts[device].suspend()
-        else:
-            await self._http(device).listener.suspend()
-
-    async def resume(self, device: str) -> None:
-        """Let a silenced device answer again."""
-        if device in self._meters:
-            self._meters[device].answers = True
-        elif device in self._lifts:
-            await self._lifts[device].start()
-        else:
-            await self._http(device).listener.start()
-
-    async def drop_connections(self, device: str) -> None:
-        """Drop the connections to a device; it accepts new ones at once."""
-        gateway = next(
-            (g for plan in self.community.gateways for g in (self._gateways[plan.id],)
-             if any(meter.device == device for meter in plan.meters)), None,
-        )  # fmt: skip
-        if gateway is not None:
-            await gateway.listener.drop()
-        elif device in self._lifts:
-            await self._lifts[device].suspend()
-            await self._lifts[device].start()
-        else:
-            await self._http(device).listener.drop()
-
-    def _http(self, device: str) -> DoorPeer | CameraPeer:
-        if device in self._doors:
-            return self._doors[device][0]
-        return _find("device", self._cameras, device)
+    def _of(self, what: str, device: str, kind: type[H]) -> H:
+        known = {n: handle for n, handle in self._handles.items() if isinstance(handle, kind)}
+        return _find(what, known, device)
 
     # -- building ----------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self._each(self.community.gateways, self._gateway)
-        self._each(self.community.lifts, self._lift)
-        self._each(self.community.controllers, self._controller)
-        self._each(self.community.cameras, self._camera)
-        for edge in self.community.edges:
+        community = self.community
+        self._each(community.gateways, self._gateway)
+        self._each(community.lifts, self._lift)
+        self._each(community.controllers, self._controller)
+        self._each(community.cameras, self._camera)
+        world = World(community.seed, self._clock, community.holders, self.handle)
+        for plan in community.more:
+            self._add(plan.id, plan.build(world, self._wanted.get(plan.id, 0)))
+        for edge in community.edges:
             port = self._wanted.get(f"relay/{edge}", 0)
             self._relays[edge] = TcpRelay(*self._broker, port=port)
 
@@ -200,29 +168,31 @@ class Simulation:
         for plan in plans:
             build(plan)
 
+    def _add(self, name: str, fixture: Fixture) -> None:
+        self._peers[name] = fixture.peer
+        self._handles.update(fixture.handles)
+        self._lives += fixture.life
+
     def _gateway(self, plan: GatewayPlan) -> None:
-        line = {}
-        for meter in plan.meters:
-            load = LoadPlan(self.community.seed, meter.device, meter.load)
-            model = MeterModel(self.community.seed, meter.device, load, phases=meter.phases)
-            line[meter.address] = self._meters[meter.device] = model
-        port = self._wanted.get(plan.id, 0)
-        self._gateways[plan.id] = MeterGateway(self._clock, line, port=port)
+        seed = self.community.seed
+        models = {
+            meter: MeterModel(seed, meter.device, LoadPlan(seed, meter.device, meter.load),
+                              phases=meter.phases)
+            for meter in plan.meters
+        }  # fmt: skip
+        line = {meter.address: model for meter, model in models.items()}
+        peer = MeterGateway(self._clock, line, port=self._wanted.get(plan.id, 0))
+        handles = {
+            meter.device: DltMeterHandle(meter.device, self._clock, peer.listener, model)
+            for meter, model in models.items()
+        }
+        self._add(plan.id, Fixture(peer, handles))
 
     def _lift(self, plan: LiftPlan) -> None:
-        now = self._clock.now_ms()
-        rhythm = (OFFICE if plan.work else RESIDENTIAL).scaled(plan.busy)
-        floors = list(plan.floors)
-        traffic = lift_traffic(self.community.seed, plan.device, floors, rhythm, work=plan.work)
-        hours = plan.age_h + max(now - _AGE_EPOCH_MS, 0) / 3_600_000
-        counters = Counters(
-            running_h=hours * 0.09,
-            trips=int(hours * _RUNS_PER_HOUR),
-            door_cycles=int(hours * _RUNS_PER_HOUR * 1.1),
-        )
-        model = ElevatorModel(floors, traffic, now, counters=counters)
-        port = self._wanted.get(plan.device, 0)
-        self._lifts[plan.device] = ElevatorPeer(self._clock, model, port=port)
+        model = plan.model(self.community.seed, self._clock.now_ms())
+        peer = ElevatorPeer(self._clock, model, port=self._wanted.get(plan.device, 0))
+        handle = ModbusLiftHandle(plan.device, self._clock, peer)
+        self._add(plan.device, Fixture(peer, {plan.device: handle}))
 
     def _controller(self, plan: ControllerPlan) -> None:
         seed = self.community.seed
@@ -236,7 +206,7 @@ class Simulation:
             for door in plan.doors
         ]
         controller = DoorController(seed, plan.id, self._clock, doors, list(self.community.holders))
-        index = len(self._controllers) + 1
+        index = self.community.controllers.index(plan) + 1
         identity = Identity(plan.id, f"192.0.2.{10 + index}", f"02:00:5e:10:00:{index:02x}")
         peer = DoorPeer(
             self._clock,
@@ -246,14 +216,17 @@ class Simulation:
             password=plan.password,
             port=self._wanted.get(plan.id, 0),
         )
-        self._controllers[plan.id] = peer
-        for door in plan.doors:
-            self._doors[door.device] = (peer, door.number)
+        handles = {
+            door.device: IsapiDoorHandle(door.device, self._clock, peer, door.number)
+            for door in plan.doors
+        }
+        self._add(plan.id, Fixture(peer, handles))
 
     def _camera(self, plan: CameraPlan) -> None:
         scene = Scene(self.community.seed, plan.device, plan.kind, plan.label)
-        port = self._wanted.get(plan.device, 0)
-        self._cameras[plan.device] = CameraPeer(self._clock, scene, port=port)
+        peer = CameraPeer(self._clock, scene, port=self._wanted.get(plan.device, 0))
+        handle = CameraHandle(plan.device, self._clock, peer)
+        self._add(plan.device, Fixture(peer, {plan.device: handle}))
 
 
 def _find(what: str, known: Mapping[str, T], name: str) -> T:
@@ -263,3 +236,8 @@ def _find(what: str, known: Mapping[str, T], name: str) -> T:
         near = difflib.get_close_matches(name, list(known), 1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
         raise ContractError(f"no {what} is called {name!r}", field="target", remedy=hint) from None
+
+
+def _report_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("a simulated life ended", error=repr(error))
