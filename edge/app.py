@@ -124,7 +124,9 @@ class EdgeApp:
             fresh_state=self._fresh_state,
             on_command=lambda message: self._commands.post(message),
         )
-        self._outbox = Outbox(self._journal, self._clock, self._uplink.wake)
+        self._outbox = Outbox(
+            self._journal, self._clock, self._uplink.wake, lambda: self._uplink.online
+        )
         self._tap = Tap(self._outbox, self._clock)
         self._built = built = reload.build(self._config, self._clock, folder)
         self._runner = Runner(
@@ -218,7 +220,7 @@ class EdgeApp:
                 journal=self._journal,
                 sink=self._outbox,
                 act=self._deeds.act,
-                unsure=self._tap.unsure,
+                tap=self._tap,
             )
             await self._local.start()
         if self._bridge is not None:

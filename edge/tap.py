@@ -39,15 +39,20 @@ class Tap:
         self._clock = clock
         self._listeners: Sequence[Listener] = ()
         self._unsure: OrderedDict[str, None] = OrderedDict()
+        self._since: OrderedDict[str, None] = OrderedDict()
         self.failures = 0
 
     def listen(self, *listeners: Listener) -> None:
         """Let these hear from now on, and nobody else; they must only fold or enqueue."""
         self._listeners = listeners
 
+    def mark(self) -> None:
+        """Name from now on what is committed, so that it can be told from what was before."""
+        self._since.clear()
+
     def unsure(self) -> list[str]:
-        """Return the identities of what was heard and is not known to be committed."""
-        return list(self._unsure)
+        """Return the identities of what was heard and not known to be committed at the mark."""
+        return [*self._unsure, *self._since]
 
     async def emit(
         self,
@@ -72,6 +77,9 @@ class Tap:
             self._unsure.pop(name, None)
             raise
         self._unsure.pop(name, None)
+        self._since[name] = None
+        while len(self._since) > _REMEMBERED:
+            self._since.popitem(last=False)
 
     async def snapshot(self, device: str, at: int, media_id: str, jpeg: bytes) -> None:
         """Pass a picture on."""

@@ -12,7 +12,6 @@ import ipaddress
 import ssl
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,10 +20,8 @@ from urllib.parse import urlsplit
 import structlog
 
 from core.contracts.alerts import RuleSide
-from core.contracts.batch import decode_batch, envelope
 from core.contracts.codec import Event
-from core.contracts.errors import ContractError, JournalError, SettingsError
-from core.contracts.events import Lane
+from core.contracts.errors import ContractError, EstateError, JournalError, SettingsError
 from core.contracts.outputs import StepKind
 from core.contracts.topology import DeviceFamily
 from core.runtime.clock import Clock
@@ -34,11 +31,12 @@ from edge.driver import Sink
 from edge.local_rules import world
 from edge.local_rules.fold import Fold, Step
 from edge.local_rules.notices import Poster
+from edge.local_rules.replay import marks, since
 from edge.local_rules.settings import LocalRulesSettings, OutputSettings
 from edge.local_rules.state import Held, Notice, Owed, State, SwitchState, encode, read, write
 from edge.local_rules.switches import Act, Switch, name_of
 from edge.net_guard import why_not
-from edge.tap import identity
+from edge.tap import Tap, identity
 from rules.activation import build
 
 log = structlog.get_logger(__name__)
@@ -99,7 +97,7 @@ class LocalRules:
         journal: Journal,
         sink: Sink,
         act: Act,
-        unsure: Callable[[], list[str]],
+        tap: Tap,
     ) -> None:
         """Take what is needed; ``sink`` is the outbox itself, for what the rules say."""
         self._prepared = prepared
@@ -108,7 +106,7 @@ class LocalRules:
         self._journal = journal
         self._sink = sink
         self._act = act
-        self._unsure = unsure
+        self._tap = tap
         self._fold = Fold(prepared.config.edge, prepared.config.site)
         self._state = State()
         self._families: dict[str, DeviceFamily] = {}
@@ -194,34 +192,26 @@ class LocalRules:
         self._families = {d: DeviceFamily(name) for d, name in found.families.items()}
         if not found.engine or not self._prepared.rules or found.epoch != self._journal.epoch:
             return []
-        return await self._replay(found)
-
-    async def _replay(self, state: State) -> list[Step]:
-        """Fold what was journalled since the state was written, as far as it is still there."""
         steps: list[Step] = []
-        heard = set(state.unsure)
-        after = state.position
-        reader = await asyncio.to_thread(self._journal.reader)
-        try:
-            while entries := await asyncio.to_thread(reader.read, after):
-                for entry in entries:
-                    after = entry.pos
-                    if entry.lane == Lane.MEDIA:
-                        continue
-                    for event in _events(Lane(entry.lane), entry.body):
-                        if identity(event) not in heard:
-                            self.counts["replayed"] += 1
-                            steps += self._fold.hear(event, event.seen)
-        finally:
-            await asyncio.to_thread(reader.close)
+        heard = set(found.unsure)
+        for event in await asyncio.to_thread(since, self._journal, found.marks):
+            if identity(event) not in heard:
+                self.counts["replayed"] += 1
+                steps += self._fold.hear(event, event.seen)
         return steps
 
     async def _save(self) -> None:
         async with self._saving:
             state = self._state
-            # The position first: whatever is committed up to it was heard before.
-            state.epoch, state.position = self._journal.epoch, self._journal.position
-            state.unsure = self._unsure()
+            self._tap.mark()
+            try:
+                held = await asyncio.to_thread(marks, self._journal)
+            except EstateError as error:
+                log.warning("local rules are not saved", why=str(error))
+                return
+            # Whatever is committed up to the marks was heard before; what came since is named.
+            state.epoch, state.marks = self._journal.epoch, held
+            state.unsure = self._tap.unsure()
             state.engine = self._fold.engine.dump()
             state.families = {device: family.value for device, family in self._families.items()}
             state.switches = {name: switch.state for name, switch in self._switches.items()}
@@ -390,12 +380,3 @@ class LocalRules:
                 log.warning("what a local rule says was refused", kind=item.kind, why=str(error))
             if owed and owed[0] is item:
                 del owed[0]
-
-
-def _events(lane: Lane, body: bytes) -> list[Event]:
-    """Return the events of an outbox entry; one that cannot be read is none."""
-    try:
-        batch = decode_batch(envelope("edge", "local-rules", lane, 1, 1, body))
-    except ContractError:
-        return []
-    return [event for _, event in batch.events]

@@ -52,12 +52,12 @@ class Owed(msgspec.Struct):
 
 
 class State(msgspec.Struct):
-    """Everything; ``position`` is how far the edge's journal (of ``epoch``) was heard."""
+    """Everything; ``marks`` is how far the edge's journal (of ``epoch``) was heard."""
 
     version: int = VERSION
     engine: bytes = b""
     epoch: str = ""
-    position: int = 0
+    marks: dict[str, tuple[int, int]] = {}
     unsure: list[str] = []
     families: dict[str, str] = {}
     standing: dict[str, Held] = {}

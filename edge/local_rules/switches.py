@@ -31,6 +31,7 @@ Act = Callable[[str, Action, Params], Awaitable[Params]]
 Audit = Callable[[dict[str, Any]], None]
 _ACT_S = 10.0
 _CAP_S = 30.0
+_LEAST_S = 0.1
 
 
 def name_of(settings: OutputSettings) -> str:
@@ -108,7 +109,8 @@ class Switch:
         if wanted and (not state.on or again):
             return action, {"on": True, **settings.params}, SwitchState(done=state.asked, on=True)
         if not wanted and state.on:
-            return action, {"on": False}, SwitchState(done=state.asked, on=False)
+            off = {name: value for name, value in settings.params.items() if name != "for_s"}
+            return action, {**off, "on": False}, SwitchState(done=state.asked, on=False)
         return None
 
     async def _run(self) -> None:
@@ -120,11 +122,14 @@ class Switch:
                 if await self._try(*task):
                     backoff.reset()
                     continue
+                # Not before a moment has passed, but at once when another alert asks then.
+                await asyncio.sleep(_LEAST_S)
                 try:
-                    async with asyncio.timeout(backoff.next() + 0.1):
+                    async with asyncio.timeout(backoff.next()):
                         await self._news.wait()
                 except TimeoutError:
                     continue
+                self._news.clear()
 
     async def _try(self, action: Action, params: Params, after: SwitchState) -> bool:
         once = action is not Action.RELAY_OUTPUT

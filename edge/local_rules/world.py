@@ -133,11 +133,18 @@ def _chosen(wanted: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     left = set(wanted)
     for name, text in builtin().items() if wanted else ():
-        whole = yaml.safe_load(text)
-        rules = [rule for rule in whole["rules"] if rule["id"] in left]
-        if rules:
-            left -= {rule["id"] for rule in rules}
-            found[name] = yaml.safe_dump({**whole, "rules": rules}, allow_unicode=True)
+        # The nodes as they are: YAML would make a truth value of the key `on`.
+        root: Any = yaml.compose(text, Loader=yaml.CSafeLoader)
+        rules = next(value for key, value in root.value if key.value == "rules")
+        kept = [rule for rule in rules.value if _id(rule) in left]
+        if kept:
+            left -= {_id(rule) for rule in kept}
+            rules.value = kept
+            found[name] = yaml.serialize(root, allow_unicode=True)
     if left:
         raise SettingsError(f"local_rules.builtin: there is no built-in rule {min(left)}")
     return found
+
+
+def _id(rule: Any) -> str:
+    return next(str(value.value) for key, value in rule.value if key.value == "id")
