@@ -11,9 +11,11 @@ from edge.derive.tailgating import Tailgating
 
 def build(config: EdgeConfig) -> list[Derivation]:
     """Return the derivations of an edge; each sees what the one before it passed on."""
-    return [
-        Registers(capacities_of(config.drivers)),
-        LiftCounters(),
-        Entrapment(),
-        Tailgating(config.derive.tailgating),
-    ]
+    trapped = config.derive.entrapment
+    found: list[Derivation] = [Registers(capacities_of(config.drivers)), LiftCounters()]
+    if trapped.enabled:
+        found.append(
+            Entrapment(after_s=trapped.after_s, fresh_s=trapped.fresh_s, empty_s=trapped.empty_s)
+        )
+    found.append(Tailgating(config.derive.tailgating))
+    return found

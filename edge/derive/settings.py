@@ -34,9 +34,22 @@ class TailgatingSettings(Section):
         return self
 
 
+class EntrapmentSettings(Section):
+    """When a lift that does not say so itself is taken to hold somebody."""
+
+    enabled: bool = True
+    after_s: Annotated[float, Field(ge=5, le=600)] = 30
+    """How long somebody must be in a stopped, shut car that is out of its zone or rings."""
+    fresh_s: Annotated[float, Field(ge=1, le=300)] = 20
+    """Greatest age of the last status: of a lift that fell silent nothing is concluded."""
+    empty_s: Annotated[float, Field(ge=0, le=300)] = 10
+    """How long a car must be empty to hold nobody: sensors miss somebody who stands still."""
+
+
 class DeriveSettings(Section):
     """What the edge is to conclude that it cannot know by itself."""
 
+    entrapment: EntrapmentSettings = EntrapmentSettings()
     tailgating: Annotated[list[TailgatingSettings], Field(max_length=500)] = Field(
         default_factory=list
     )
