@@ -11,33 +11,28 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-import structlog
-
 from core.contracts.errors import DeviceRefusedError
 from edge.discovery.found import Found
-from edge.discovery.shortened import MOST_QUESTIONS, Heard, Search
-from edge.driver import LinkError
-from edge.drivers.dlt645.codec import (
-    ANY_ADDRESS,
-    WILDCARD,
-    CodecError,
-    Decoder,
-    address_request,
-    decode_bcd,
-    read_request,
+from edge.discovery.shortened import (
+    MOST_QUESTIONS,
+    Heard,
+    Search,
+    check_suffix,
+    line,
+    replies,
+    shortened,
 )
+from edge.driver import LinkError
+from edge.drivers.dlt645.codec import Decoder, address_request, decode_bcd, read_request
 from edge.drivers.dlt645.link import Link
+from edge.meters.frames import CodecError
 from edge.transport.bus import Bus, NoAnswerError
-from edge.transport.line import line_of
 from edge.transport.settings import ChannelSettings
 
 #: Read with a shortened address: every meter has it, and the frame tells whose it is.
 _PROBE = 0x00010000
 _THIRD_PHASE = 0x02010300
 _DIGITS = 12
-_NAME = "discovery"
-
-_log = structlog.get_logger(__name__)
 
 
 async def scan(
@@ -49,25 +44,18 @@ async def scan(
     ``timeout_s`` is how long (real time) answers are waited for, ``most`` bounds the questions.
     Raises :class:`LinkError` when the line cannot be opened and ValueError for a bad suffix.
     """
-    if len(suffix) % 2 or len(suffix) > _DIGITS or (suffix and not suffix.isdecimal()):
-        raise ValueError(f"not the low digits of an address, in pairs: {suffix!r}")
-    bus = Bus(line_of(channel))
+    check_suffix(suffix, _DIGITS)
     link = Link(timeout_s)
-    try:
-        async with bus.turn(_NAME, max(timeout_s, 3)):
-            known: set[str] = set()
-            if not suffix and (alone := await _alone(bus, timeout_s)) is not None:
-                known.add(alone)
-                yield await _describe(bus, link, channel, alone)
-                # Another may be there whose answer was covered, or who is silent to 13h.
-            search = Search(lambda low: _ask(bus, low, timeout_s), _DIGITS, most)
-            async for address in search.run(suffix):
-                if address not in known:
-                    yield await _describe(bus, link, channel, address)
-            if not search.complete:
-                _log.warning("search_bounded", channel=channel.channel, questions=search.asked)
-    finally:
-        await bus.close()
+    async with line(channel, timeout_s) as bus:
+        known: set[str] = set()
+        if not suffix and (alone := await _alone(bus, timeout_s)) is not None:
+            known.add(alone)
+            yield await _describe(bus, link, channel, alone)
+            # Another may be there whose answer was covered, or who is silent to 13h.
+        search = Search(channel.channel, lambda low: _ask(bus, low, timeout_s), _DIGITS, most)
+        async for address in search.run(suffix):
+            if address not in known:
+                yield await _describe(bus, link, channel, address)
 
 
 async def _alone(bus: Bus, timeout_s: float) -> str | None:
@@ -77,18 +65,12 @@ async def _alone(bus: Bus, timeout_s: float) -> str | None:
 
 
 async def _ask(bus: Bus, low: str, timeout_s: float) -> Heard:
-    address = WILDCARD * ((_DIGITS - len(low)) // 2) + low
-    return _heard(await bus.gather(read_request(address or ANY_ADDRESS, _PROBE), timeout_s))
+    return _heard(await bus.gather(read_request(shortened(low, _DIGITS), _PROBE), timeout_s))
 
 
 def _heard(raw: bytes) -> Heard:
-    decoder = Decoder()
-    frames = decoder.feed(raw)
-    decoder.clear()
-    # Adapters that hear themselves give the question back; it is no reply.
-    addresses = tuple(dict.fromkeys(f.address for f in frames if f.is_reply))
-    replies = sum(frame.is_reply for frame in frames)
-    return Heard(addresses, clean=decoder.skipped == 0 and replies <= 1)
+    frames, clean = replies(Decoder(), raw)
+    return Heard(tuple(dict.fromkeys(frame.address for frame in frames)), clean)
 
 
 async def _describe(bus: Bus, link: Link, channel: ChannelSettings, address: str) -> Found:

@@ -9,10 +9,46 @@ that one of them comes through whole, the other is not found.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+
+import structlog
+
+from edge.meters.frames import WILDCARD, F, FrameDecoder
+from edge.transport.bus import Bus
+from edge.transport.line import line_of
+from edge.transport.settings import ChannelSettings
 
 #: A search asks at most so many questions unless told otherwise.
 MOST_QUESTIONS = 1_000
+_NAME = "discovery"
+#: Opening a line may take so long (s, real time), however short the answers' time-out is.
+_OPEN_S = 3.0
+_log = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def line(channel: ChannelSettings, timeout_s: float) -> AsyncIterator[Bus]:
+    """Open a line for a search and close it afterwards; raise :class:`LinkError`."""
+    bus = Bus(line_of(channel))
+    try:
+        async with bus.turn(_NAME, max(timeout_s, _OPEN_S)):
+            yield bus
+    finally:
+        await bus.close()
+
+
+def shortened(low: str, digits: int) -> str:
+    """Return the address of all whose address ends with ``low``."""
+    return WILDCARD * ((digits - len(low)) // 2) + low
+
+
+def replies(decoder: FrameDecoder[F], raw: bytes) -> tuple[list[F], bool]:
+    """Return the replies in what was heard, and whether there was at most one and no more."""
+    # Adapters that hear themselves give the question back; it is no reply.
+    frames = [frame for frame in decoder.feed(raw) if frame.is_reply]
+    decoder.clear()
+    return frames, decoder.skipped == 0 and len(frames) <= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +63,20 @@ class Heard:
 Ask = Callable[[str], Awaitable[Heard]]
 
 
+def check_suffix(suffix: str, digits: int) -> None:
+    """Raise ValueError for what are not the low digits of an address, in pairs."""
+    if len(suffix) % 2 or len(suffix) > digits or (suffix and not suffix.isdecimal()):
+        raise ValueError(f"not the low digits of an address, in pairs: {suffix!r}")
+
+
 @dataclass(slots=True)
 class Search:
-    """One search; ``asked`` counts, and ``complete`` tells whether the bound was not reached."""
+    """One search on a channel, whose name is for the log.
 
+    ``asked`` counts, and ``complete`` tells whether the bound was not reached.
+    """
+
+    channel: str
     ask: Ask
     digits: int
     most: int = MOST_QUESTIONS
@@ -45,6 +91,7 @@ class Search:
             known = waiting.pop(0)
             if self.asked >= self.most:
                 self.complete = False
+                _log.warning("search_bounded", channel=self.channel, questions=self.asked)
                 return
             self.asked += 1
             heard = await self.ask(known)

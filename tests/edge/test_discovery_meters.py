@@ -131,7 +131,7 @@ def test_a_search_finds_everybody_whose_voice_is_not_covered(there: set[str], mo
         return Heard((speaking[0],), True) if len(speaking) == 1 else Heard((), not speaking)
 
     async def scenario(bound: int) -> tuple[list[str], bool]:
-        search = Search(ask, 6, bound)
+        search = Search("line", ask, 6, bound)
         found = [address async for address in search.run()]
         return found, search.complete
 

@@ -13,14 +13,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Literal
 
-START, END, WAKE = 0x68, 0x16, 0xFE
+from edge.meters.frames import (
+    START,
+    WILDCARD,
+    CodecError,
+    ControlCode,
+    FrameDecoder,
+    address_bytes,
+    sealed,
+)
+
 READ, READ_ADDRESS = 0x01, 0x03
-REPLY, ERROR = 0x80, 0x40
 _FUNCTION = 0x3F
-_OVERHEAD = 13
-#: No answer of the items read here is longer; a longer length byte is noise.
-LONGEST_DATA = 200
-ANY_TYPE, ANY_ADDRESS = 0xAA, "AA" * 7
+_ADDRESS_SIZE = 7
+ANY_TYPE, ANY_ADDRESS = 0xAA, WILDCARD * _ADDRESS_SIZE
 CURRENT_DATA, ADDRESS = 0x901F, 0x810A
 
 Order = Literal["low", "high"]
@@ -39,12 +45,8 @@ _UNITS: dict[int, tuple[str, float]] = {
 }  # fmt: skip
 
 
-class CodecError(ValueError):
-    """Bytes that break CJ/T 188."""
-
-
 @dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(ControlCode):
     """One frame; ``address`` has 14 digits, high byte (A6, the maker's code) first."""
 
     kind: int
@@ -58,29 +60,11 @@ class Frame:
         """Return the function (bits 5-0 of the control code)."""
         return self.control & _FUNCTION
 
-    @property
-    def is_reply(self) -> bool:
-        """Tell whether a meter sent this frame."""
-        return bool(self.control & REPLY)
-
-    @property
-    def is_error(self) -> bool:
-        """Tell whether this is an error reply."""
-        return bool(self.control & ERROR)
-
 
 def encode(frame: Frame, wake: int = 4) -> bytes:
     """Return a frame's bytes after ``wake`` FEh bytes; raise :class:`CodecError`."""
-    if len(frame.data) > LONGEST_DATA:
-        raise CodecError(f"{len(frame.data)} data bytes; at most {LONGEST_DATA}")
-    try:
-        address = bytes.fromhex(frame.address)[::-1]
-    except ValueError:
-        address = b""
-    if len(address) != 7:
-        raise CodecError(f"not an address of 14 digits: {frame.address!r}")
-    body = bytes((START, frame.kind, *address, frame.control, len(frame.data))) + frame.data
-    return bytes([WAKE]) * wake + body + bytes((sum(body) & 0xFF, END))
+    address = address_bytes(frame.address, _ADDRESS_SIZE)
+    return sealed(bytes((START, frame.kind, *address, frame.control)), frame.data, wake)
 
 
 def identifier_bytes(identifier: int, order: Order) -> bytes:
@@ -106,62 +90,13 @@ def medium_of(kind: int) -> Medium | None:
     return media.get(kind & 0xF0) if kind & 0x0F <= 9 else None
 
 
-class Decoder:
-    """Finds frames in a stream; what is not a frame is skipped and counted."""
+class Decoder(FrameDecoder[Frame]):
+    """Finds frames of CJ/T 188 in a stream."""
 
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self.skipped = 0
-        """Bytes that belonged to no valid frame (FEh wake-up bytes not counted)."""
+    length_at = 10
 
-    def clear(self) -> None:
-        """Forget what has not become a frame yet."""
-        self._discard(len(self._buffer))
-
-    def feed(self, chunk: bytes) -> list[Frame]:
-        """Take the next bytes and return the frames that are complete with them."""
-        self._buffer += chunk
-        frames: list[Frame] = []
-        position = 0
-        # Where a frame may have begun that is not complete; a complete one behind it wins.
-        pending: int | None = None
-        while (start := self._buffer.find(START, position)) >= 0:
-            length = self._candidate(start)
-            if length:
-                frames.append(self._take(start, length))
-                position, pending = 0, None
-                continue
-            if length is None and pending is None:
-                pending = start
-            position = start + 1
-        self._discard(len(self._buffer) if pending is None else pending)
-        return frames
-
-    def _candidate(self, start: int) -> int | None:
-        """Return the length of the valid frame at ``start``, None: too early, 0: no frame."""
-        buffer = self._buffer
-        available = len(buffer) - start
-        if available < 11:
-            return None
-        size = buffer[start + 10]
-        if size > LONGEST_DATA:
-            return 0
-        if available < size + _OVERHEAD:
-            return None
-        checksum = start + 11 + size
-        good = sum(buffer[start:checksum]) & 0xFF == buffer[checksum]
-        return size + _OVERHEAD if good and buffer[checksum + 1] == END else 0
-
-    def _take(self, start: int, length: int) -> Frame:
-        raw = bytes(self._buffer[start : start + length])
-        self._discard(start)
-        del self._buffer[:length]
+    def _frame(self, raw: bytes) -> Frame:
         return Frame(raw[1], raw[2:9][::-1].hex().upper(), raw[9], raw[11:-2])
-
-    def _discard(self, count: int) -> None:
-        lost = self._buffer[:count]
-        self.skipped += len(lost) - lost.count(WAKE)
-        del self._buffer[:count]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,14 @@ from functools import partial
 from typing import Any
 
 from core.contracts.errors import DeviceRefusedError
-from edge.driver import DriverContext, LinkError, PollingDriver, ReportRule
+from edge.driver import DriverContext, LinkError
 from edge.drivers.cjt188.codec import (
     CURRENT_DATA,
     READ,
-    CodecError,
     Decoder,
     Frame,
     MeterData,
+    Order,
     battery_low,
     decode_current,
     identifier_bytes,
@@ -23,14 +23,15 @@ from edge.drivers.cjt188.codec import (
     valve_of,
 )
 from edge.drivers.cjt188.settings import Cjt188MeterSettings, Cjt188Settings
-from edge.drivers.meter_values import presentable
-from edge.drivers.settings import report_rules
-from edge.transport.bus import Bus, NoAnswerError
-from edge.transport.rounds import Rounds, Tell
+from edge.meters.driver import MeterBusDriver
+from edge.meters.exchange import Exchange
+from edge.meters.frames import CodecError
+from edge.meters.values import presentable
+from edge.transport.bus import Bus
+from edge.transport.rounds import Tell
 
-_TRIES = 2
 #: One meter's share of the bus in a round, in answers' time-outs.
-_BUDGET = _TRIES + 1
+_BUDGET = 3
 #: Identifier and SER in front of the data.
 _HEAD = 3
 
@@ -43,56 +44,55 @@ class _Meter:
     told: dict[str, bool] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """The question for a meter's current data, and what answers it."""
+
+    meter: Cjt188MeterSettings
+    order: Order
+    number: int
+
+    def __str__(self) -> str:
+        return f"meter {self.meter.address}"
+
+    def encode(self) -> bytes:
+        return read_request(self.meter.kind, self.meter.address, self.order, self.number)
+
+    def answered_by(self, frame: Frame) -> bool:
+        if not frame.is_reply or frame.function != READ:
+            return False
+        if frame.address != self.meter.address.upper():
+            return False
+        if frame.is_error:
+            return True
+        if frame.data[:2] != identifier_bytes(CURRENT_DATA, self.order):
+            return False
+        # Some meters do not count along and always say 0.
+        return frame.data[2:_HEAD] in (bytes((self.number,)), b"\x00")
+
+
 def create(settings: Cjt188Settings, context: DriverContext) -> Cjt188Driver:
     """Build the driver."""
     return Cjt188Driver(settings, context)
 
 
-class Cjt188Driver(PollingDriver):
+class Cjt188Driver(MeterBusDriver):
     """Reads volume, heat, flow, temperature, clock and status of water, gas and heat meters."""
 
     def __init__(self, settings: Cjt188Settings, context: DriverContext) -> None:
-        self._rounds = Rounds(
-            settings, context, settings.device_ids(),
-            timeout_s=settings.timeout_s, budget_s=settings.timeout_s * _BUDGET,
-        )  # fmt: skip
-        super().__init__(
-            f"cjt188 {settings.channel}",
-            settings.device_ids(),
-            period_s=settings.period_s,
-            poll_timeout_s=self._rounds.longest_s,
-        )
+        super().__init__("cjt188", settings, context, settings.timeout_s * _BUDGET)
         self._settings = settings
         self._clock = context.clock
-        self._decoder = Decoder()
-        self._unmatched = 0
+        self._exchange = Exchange(Decoder(), settings.timeout_s)
         self._meters = {meter.device: _Meter(meter) for meter in settings.meters}
 
-    @property
-    def gateway(self) -> str | None:
-        """Return the channel's name when it carries more than one meter."""
-        return self._rounds.gateway
-
-    @property
-    def reports(self) -> Mapping[str, ReportRule]:
-        """Return the report rules; readings are reported each time unless told otherwise."""
-        return report_rules(self._settings, {})
-
     def health(self) -> Mapping[str, int]:
-        """Return counters: bytes outside frames, frames that answered nothing."""
-        return {"skipped_bytes": self._decoder.skipped, "unmatched_frames": self._unmatched}
-
-    async def stop(self) -> None:
-        """Give the bus back."""
-        await self._rounds.stop()
-
-    async def poll(self) -> None:
-        """Read every meter that is due; a meter that is dead does not stop the others."""
-        await self._rounds.run(self._visit, self._sink)
+        """Return the counters of the exchange."""
+        return self._exchange.health()
 
     async def _visit(self, bus: Bus, device: str) -> Tell:
         meter = self._meters[device]
-        frame, latency_ms = await self._ask(bus, meter)
+        frame, latency_ms = await self._exchange.ask(bus, partial(self._question, meter))
         if frame.is_error:
             raise DeviceRefusedError(f"meter {meter.settings.address}: refuses", frame.data.hex())
         now = self._clock.now_ms()
@@ -104,50 +104,9 @@ class Cjt188Driver(PollingDriver):
             raise LinkError(f"meter {meter.settings.address}: {error}", "protocol") from error
         return partial(self._tell, meter, data, now, latency_ms)
 
-    async def _ask(self, bus: Bus, meter: _Meter) -> tuple[Frame, float]:
-        given = meter.settings
-        for attempt in range(1, _TRIES + 1):
-            meter.number = meter.number % 255 + 1
-            question = read_request(
-                given.kind, given.address, self._settings.identifier_order, meter.number
-            )
-            self._decoder.clear()
-            try:
-                return await bus.ask(
-                    question, partial(self._take, meter), self._settings.timeout_s, self._stale
-                )
-            except NoAnswerError:
-                if attempt == _TRIES:
-                    text = f"meter {given.address}: no answer"
-                    raise NoAnswerError(text, "device") from None
-                self._sink.count("retries")
-        raise AssertionError("unreachable")
-
-    def _take(self, meter: _Meter, chunk: bytes) -> Frame | None:
-        found: Frame | None = None
-        for frame in self._decoder.feed(chunk):
-            if found is None and self._answers(meter, frame):
-                found = frame
-            else:
-                self._unmatched += 1
-        return found
-
-    def _stale(self, chunk: bytes) -> None:
-        self._unmatched += len(self._decoder.feed(chunk))
-        self._decoder.clear()
-
-    def _answers(self, meter: _Meter, frame: Frame) -> bool:
-        if not frame.is_reply or frame.function != READ:
-            return False
-        if frame.address != meter.settings.address.upper():
-            return False
-        if frame.is_error:
-            return True
-        order = self._settings.identifier_order
-        if frame.data[:2] != identifier_bytes(CURRENT_DATA, order):
-            return False
-        # Some meters do not count along and always say 0.
-        return frame.data[2:_HEAD] in (bytes((meter.number,)), b"\x00")
+    def _question(self, meter: _Meter) -> _Question:
+        meter.number = meter.number % 255 + 1
+        return _Question(meter.settings, self._settings.identifier_order, meter.number)
 
     async def _tell(self, meter: _Meter, data: MeterData, at: int, latency_ms: float) -> None:
         given = meter.settings

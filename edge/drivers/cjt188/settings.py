@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from edge.drivers.cjt188.codec import Medium, Order, StatusBits, medium_of
-from edge.drivers.settings import DeviceId, DriverSettings, Period, Section, Timeout
-from edge.transport.settings import ChannelSettings
+from edge.drivers.settings import Period
+from edge.meters.settings import BusMeterSettings, ClockLimit, MeterBusSettings
 
 #: What a bit of ST that the maker defines can stand for.
 MakersEvent = Literal[
@@ -16,10 +16,9 @@ MakersEvent = Literal[
 ]
 
 
-class Cjt188MeterSettings(Section):
+class Cjt188MeterSettings(BusMeterSettings):
     """One meter on the bus."""
 
-    device: DeviceId
     address: Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{14}$")]
     """The 14 digits A6 to A0, high first: the maker's code (4), then the number (10)."""
     type: Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{2}$")] = "10"
@@ -32,8 +31,6 @@ class Cjt188MeterSettings(Section):
         default_factory=dict
     )
     """Bit of ST -> what the maker means by it (0 to 7 the first byte, 8 to 15 the second)."""
-    capacity: Annotated[float, Field(gt=0, le=1e12)] | None = None
-    """Where the register begins again at 0, in m³ or kWh (default: 1,000,000)."""
 
     @property
     def kind(self) -> int:
@@ -52,20 +49,14 @@ class Cjt188MeterSettings(Section):
         return self
 
 
-class Cjt188Settings(ChannelSettings, DriverSettings):
-    """A TCP gateway or serial port and the meters behind it, asked one after the other."""
+class Cjt188Settings(MeterBusSettings[Cjt188MeterSettings]):
+    """One line with its meters."""
 
     driver: Literal["cjt188"]
     period_s: Period = 300
-    timeout_s: Timeout = 3
-    """Real time that a meter may take for one answer."""
     identifier_order: Order = "low"
     """Which byte of a data identifier goes first: ``low`` 1F 90, ``high`` 90 1F."""
-    clock_limit_s: Annotated[float, Field(gt=0, le=1e9)] = 600
-    """A meter's clock that is off by more is told as ``clock_wrong``."""
-    utc_offset_h: Annotated[float, Field(ge=-12, le=14)] = 8
-    """The meters' clocks show this local time."""
-    meters: Annotated[list[Cjt188MeterSettings], Field(min_length=1, max_length=256)]
+    clock_limit_s: ClockLimit = 600
 
     @field_validator("meters")
     @classmethod
@@ -77,11 +68,3 @@ class Cjt188Settings(ChannelSettings, DriverSettings):
                 raise ValueError(f"the address {meter.address} stands twice on one bus")
             seen.add(key)
         return meters
-
-    def device_ids(self) -> tuple[str, ...]:
-        """Return the ids of the meters."""
-        return tuple(meter.device for meter in self.meters)
-
-    def register_capacities(self) -> dict[str, float]:
-        """Return device -> capacity of its register, where it is given."""
-        return {m.device: m.capacity for m in self.meters if m.capacity is not None}

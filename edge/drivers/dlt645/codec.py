@@ -10,32 +10,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-START, END, WAKE = 0x68, 0x16, 0xFE
-READ, READ_NEXT, READ_ADDRESS = 0x11, 0x12, 0x13
-REPLY, ERROR, MORE = 0x80, 0x40, 0x20
-_FUNCTION = 0x1F
-#: The standard allows 200 data bytes in a read's reply.
-LONGEST_DATA = 200
-_OVERHEAD = 12
-_OFFSET = 0x33
-#: Stands for any address byte; in requests to read the high bytes may be so (shortened address).
-WILDCARD = "AA"
-ANY_ADDRESS = WILDCARD * 6
+from edge.meters.frames import (
+    START,
+    WILDCARD,
+    CodecError,
+    ControlCode,
+    FrameDecoder,
+    address_bytes,
+    sealed,
+)
 
-ERROR_NAMES = (
+READ, READ_NEXT, READ_ADDRESS = 0x11, 0x12, 0x13
+MORE = 0x20
+_FUNCTION = 0x1F
+_ADDRESS_SIZE = 6
+_OFFSET = 0x33
+#: In requests to read the high bytes alone may be so, too (shortened address).
+ANY_ADDRESS = WILDCARD * _ADDRESS_SIZE
+
+_ERROR_NAMES = (
     "other error", "no such data", "password or not authorised", "baud rate cannot be changed",
     "too many year zones", "too many day slots", "too many tariffs",
 )  # fmt: skip
 NO_DATA = 0x02
 
 
-class CodecError(ValueError):
-    """Bytes that break DL/T 645-2007."""
-
-
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """One frame; ``address`` has its high digit first and ``data`` is without the 33h offset."""
+class Frame(ControlCode):
+    """One frame; ``address`` has its high digit first and ``data`` is without the 33h offset.
+
+    The data of an error reply is one byte of error bits.
+    """
 
     address: str
     control: int
@@ -47,34 +52,16 @@ class Frame:
         return self.control & _FUNCTION
 
     @property
-    def is_reply(self) -> bool:
-        """Tell whether a meter sent this frame."""
-        return bool(self.control & REPLY)
-
-    @property
     def has_more(self) -> bool:
         """Tell whether the rest of the data is to be asked for (read-next)."""
         return bool(self.control & MORE)
 
-    @property
-    def is_error(self) -> bool:
-        """Tell whether this is an error reply; its data is then one byte of error bits."""
-        return bool(self.control & ERROR)
-
 
 def encode(frame: Frame, wake: int = 4) -> bytes:
     """Return a frame's bytes after ``wake`` FEh bytes; raise :class:`CodecError`."""
-    if len(frame.data) > LONGEST_DATA:
-        raise CodecError(f"{len(frame.data)} data bytes; at most {LONGEST_DATA}")
-    try:
-        address = bytes.fromhex(frame.address)[::-1]
-    except ValueError:
-        address = b""
-    if len(address) != 6:
-        raise CodecError(f"not an address of 12 digits: {frame.address!r}")
-    body = bytes((START, *address, START, frame.control, len(frame.data)))
-    body += bytes((value + _OFFSET) & 0xFF for value in frame.data)
-    return bytes([WAKE]) * wake + body + bytes((sum(body) & 0xFF, END))
+    address = address_bytes(frame.address, _ADDRESS_SIZE)
+    data = bytes((value + _OFFSET) & 0xFF for value in frame.data)
+    return sealed(bytes((START, *address, START, frame.control)), data, wake)
 
 
 def read_request(address: str, identifier: int) -> bytes:
@@ -101,82 +88,23 @@ def matches(pattern: str, address: str) -> bool:
     )
 
 
-class Decoder:
-    """Finds frames in a stream; what is not a frame is skipped and counted.
+class Decoder(FrameDecoder[Frame]):
+    """Finds frames of DL/T 645 in a stream."""
 
-    It always finds its way back: a false start, a wrong checksum or a lost byte costs at most
-    the frame it is in.
-    """
+    length_at = 9
+    second_start_at = 7
 
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self.skipped = 0
-        """Bytes that belonged to no valid frame (FEh wake-up bytes not counted)."""
-
-    def clear(self) -> None:
-        """Forget what has not become a frame yet."""
-        self.skipped += len(self._buffer)
-        self._buffer.clear()
-
-    def feed(self, chunk: bytes) -> list[Frame]:
-        """Take the next bytes and return the frames that are complete with them."""
-        self._buffer += chunk
-        frames: list[Frame] = []
-        position = 0
-        # Where a frame may have begun that is not complete; a complete one behind it wins.
-        pending: int | None = None
-        while (start := self._buffer.find(START, position)) >= 0:
-            length = self._candidate(start)
-            if length == 0:
-                position = start + 1
-            elif length is None:
-                pending = start if pending is None else pending
-                position = start + 1
-            else:
-                frames.append(self._take(start, length))
-                position, pending = 0, None
-        self._discard(len(self._buffer) if pending is None else pending)
-        return frames
-
-    def _candidate(self, start: int) -> int | None:
-        """Return the length of the valid frame at ``start``, None: too early, 0: no frame."""
-        buffer = self._buffer
-        available = len(buffer) - start
-        if available > 7 and buffer[start + 7] != START:
-            return 0
-        if available < 10:
-            return None
-        size = buffer[start + 9]
-        if size > LONGEST_DATA:
-            return 0
-        if available < size + _OVERHEAD:
-            return None
-        checksum = start + 10 + size
-        if buffer[checksum + 1] != END:
-            return 0
-        if sum(buffer[start:checksum]) & 0xFF != buffer[checksum]:
-            return 0
-        return size + _OVERHEAD
-
-    def _take(self, start: int, length: int) -> Frame:
-        raw = bytes(self._buffer[start : start + length])
-        self._discard(start)
-        del self._buffer[:length]
+    def _frame(self, raw: bytes) -> Frame:
         return Frame(
             address=raw[1:7][::-1].hex().upper(),
             control=raw[8],
             data=bytes((value - _OFFSET) & 0xFF for value in raw[10:-2]),
         )
 
-    def _discard(self, count: int) -> None:
-        lost = self._buffer[:count]
-        self.skipped += len(lost) - lost.count(WAKE)
-        del self._buffer[:count]
-
 
 def error_text(code: int) -> str:
     """Return what the bits of an error reply say."""
-    names = [name for bit, name in enumerate(ERROR_NAMES) if code >> bit & 1]
+    names = [name for bit, name in enumerate(_ERROR_NAMES) if code >> bit & 1]
     return ", ".join(names) or "no reason given"
 
 
@@ -198,14 +126,3 @@ def decode_bcd(raw: bytes, *, signed: bool = False) -> int | None:
     if not text.isdecimal():
         raise CodecError(f"not BCD: {raw[::-1].hex().upper()}")
     return -int(text) if negative else int(text)
-
-
-def encode_bcd(value: int, size: int, *, signed: bool = False) -> bytes:
-    """Return an integer as packed BCD of ``size`` bytes; raise :class:`CodecError`."""
-    digits = f"{abs(value):0{size * 2}d}"
-    if len(digits) > size * 2 or (signed and digits[0] > "7") or (value < 0 and not signed):
-        raise CodecError(f"{value} does not fit {size} bytes of BCD")
-    raw = bytearray.fromhex(digits)
-    if value < 0:
-        raw[0] |= 0x80
-    return bytes(raw[::-1])

@@ -9,16 +9,16 @@ from typing import Any
 
 import structlog
 
-from edge.driver import DriverContext, DriverSink, PollingDriver, ReportRule
+from edge.driver import DriverContext, DriverSink
 from edge.drivers.dlt645.conditions import Conditions, Transition
 from edge.drivers.dlt645.link import Link
 from edge.drivers.dlt645.memory import Memory, Remembered
 from edge.drivers.dlt645.meter import MeterReader, Reading
 from edge.drivers.dlt645.settings import Dlt645Settings, MeterSettings
-from edge.drivers.meter_values import presentable
-from edge.drivers.settings import report_rules
+from edge.meters.driver import MeterBusDriver
+from edge.meters.values import presentable
 from edge.transport.bus import Bus
-from edge.transport.rounds import Rounds, Tell
+from edge.transport.rounds import Tell
 
 #: One meter's share of the bus in a round, in answers' time-outs.
 _BUDGET = 4
@@ -42,20 +42,11 @@ def create(settings: Dlt645Settings, context: DriverContext) -> Dlt645Driver:
     return Dlt645Driver(settings, context)
 
 
-class Dlt645Driver(PollingDriver):
+class Dlt645Driver(MeterBusDriver):
     """Reads registers, measured values, status words and event counters."""
 
     def __init__(self, settings: Dlt645Settings, context: DriverContext) -> None:
-        self._rounds = Rounds(
-            settings, context, settings.device_ids(),
-            timeout_s=settings.timeout_s, budget_s=settings.timeout_s * _BUDGET,
-        )  # fmt: skip
-        super().__init__(
-            f"dlt645 {settings.channel}",
-            settings.device_ids(),
-            period_s=settings.period_s,
-            poll_timeout_s=self._rounds.longest_s,
-        )
+        super().__init__("dlt645", settings, context, settings.timeout_s * _BUDGET)
         self._settings = settings
         self._clock = context.clock
         self._link = Link(settings.timeout_s)
@@ -67,24 +58,10 @@ class Dlt645Driver(PollingDriver):
             for meter in settings.meters
         }
 
-    @property
-    def gateway(self) -> str | None:
-        """Return the channel's name when it carries more than one meter."""
-        return self._rounds.gateway
-
-    @property
-    def reports(self) -> Mapping[str, ReportRule]:
-        """Return the report rules; readings are reported each time unless told otherwise."""
-        return report_rules(self._settings, {})
-
     def health(self) -> Mapping[str, int]:
-        """Return counters: bytes outside frames, replies to nobody, identifiers not there."""
-        return {
-            "skipped_bytes": self._link.skipped_bytes,
-            "unmatched_frames": self._link.unmatched,
-            "retries": self._link.retries,
-            "missing_items": sum(meter.reader.missing for meter in self._meters.values()),
-        }
+        """Return the counters of the exchange, and how many identifiers are not there."""
+        missing = sum(meter.reader.missing for meter in self._meters.values())
+        return {**self._link.health(), "missing_items": missing}
 
     async def start(self, sink: DriverSink) -> None:
         """Recall the meters' counters and numbers."""
@@ -93,14 +70,6 @@ class Dlt645Driver(PollingDriver):
             if device in self._meters:
                 self._meters[device].conditions.counts.update(known.counts)
                 self._meters[device].identity.update(known.identity)
-
-    async def stop(self) -> None:
-        """Give the bus back."""
-        await self._rounds.stop()
-
-    async def poll(self) -> None:
-        """Read every meter that is due; a meter that is dead does not stop the others."""
-        await self._rounds.run(self._visit, self._sink)
 
     async def _visit(self, bus: Bus, device: str) -> Tell:
         meter = self._meters[device]

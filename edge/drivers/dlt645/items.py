@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from edge.drivers.dlt645.codec import CodecError, decode_bcd
+from edge.drivers.dlt645.codec import decode_bcd
+from edge.meters.frames import CodecError
 
 Values = dict[str, Any]
 

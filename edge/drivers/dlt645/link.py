@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core.contracts.errors import DeviceRefusedError
@@ -17,7 +18,8 @@ from edge.drivers.dlt645.codec import (
     next_request,
     read_request,
 )
-from edge.transport.bus import Bus, NoAnswerError
+from edge.meters.exchange import Exchange
+from edge.transport.bus import Bus
 
 #: An answer has at most so many frames: the sequence number has one byte.
 _MOST_FRAMES = 255
@@ -40,19 +42,13 @@ class Answer:
 class Link:
     """Asks meters over a bus whose turn the caller holds."""
 
-    def __init__(self, timeout_s: float, tries: int = 2) -> None:
-        """``timeout_s`` is for one frame, which is asked for so many times (``tries``)."""
-        self._timeout_s = timeout_s
-        self._tries = tries
-        self._decoder = Decoder()
-        self.unmatched = 0
-        """Valid frames that did not answer the request at hand (late, or another meter's)."""
-        self.retries = 0
+    def __init__(self, timeout_s: float) -> None:
+        """``timeout_s`` (real time) is for one frame."""
+        self._exchange = Exchange(Decoder(), timeout_s)
 
-    @property
-    def skipped_bytes(self) -> int:
-        """Return how many bytes belonged to no valid frame."""
-        return self._decoder.skipped
+    def health(self) -> Mapping[str, int]:
+        """Return the counters of the exchange."""
+        return self._exchange.health()
 
     async def read(
         self, bus: Bus, address: str, identifier: int, *, tries: int | None = None
@@ -76,39 +72,12 @@ class Link:
         return Answer(bytes(payload), who, latency_ms)
 
     async def _ask(self, bus: Bus, asked: _Asked, tries: int | None) -> tuple[Frame, float]:
-        most = self._tries if tries is None else tries
-        for attempt in range(1, most + 1):
-            self._decoder.clear()
-            try:
-                frame, latency_ms = await bus.ask(
-                    asked.question, lambda chunk: self._take(chunk, asked), self._timeout_s,
-                    self._stale,
-                )  # fmt: skip
-            except NoAnswerError:
-                if attempt == most:
-                    raise NoAnswerError(f"{asked.text}: no answer", "device") from None
-                self.retries += 1
-            else:
-                break
+        frame, latency_ms = await self._exchange.ask(bus, lambda: asked, tries)
         if frame.is_error:
             code = frame.data[0] if frame.data else 0
             kind = NoSuchDataError if code & NO_DATA else DeviceRefusedError
-            raise kind(f"{asked.text}: {error_text(code)}", f"{code:02X}")
+            raise kind(f"{asked}: {error_text(code)}", f"{code:02X}")
         return frame, latency_ms
-
-    def _take(self, chunk: bytes, asked: _Asked) -> Frame | None:
-        found: Frame | None = None
-        for frame in self._decoder.feed(chunk):
-            if found is None and asked.answered_by(frame):
-                found = frame
-            else:
-                self.unmatched += 1
-        return found
-
-    def _stale(self, chunk: bytes) -> None:
-        """Count what came unasked; the rest of a late frame must not complete it."""
-        self.unmatched += len(self._decoder.feed(chunk))
-        self._decoder.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +89,10 @@ class _Asked:
     sequence: int = 0
     """The number of a following frame; 0 is the first, which carries none."""
 
-    @property
-    def text(self) -> str:
+    def __str__(self) -> str:
         return f"meter {self.address}: {self.identifier:08X}"
 
-    @property
-    def question(self) -> bytes:
+    def encode(self) -> bytes:
         if self.sequence:
             return next_request(self.address, self.identifier, self.sequence)
         return read_request(self.address, self.identifier)

@@ -11,11 +11,11 @@ from typing import Any
 from core.contracts.errors import DeviceRefusedError
 from edge.driver import LinkError
 from edge.drivers.dlt645.clock import clock_offset_s, demand_time_ms
-from edge.drivers.dlt645.codec import CodecError
 from edge.drivers.dlt645.items import Item, Values, counter_of, electricity
 from edge.drivers.dlt645.link import Link, NoSuchDataError
 from edge.drivers.dlt645.plan import Plan
 from edge.drivers.dlt645.settings import Dlt645Settings, MeterSettings
+from edge.meters.frames import CodecError
 from edge.transport.bus import Bus, NoAnswerError
 
 #: An identifier that a meter does not have is asked again after so long (real time): the

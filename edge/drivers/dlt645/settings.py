@@ -8,8 +8,8 @@ from pydantic import Field, field_validator, model_validator
 
 from edge.drivers.dlt645.codec import ANY_ADDRESS
 from edge.drivers.dlt645.items import Group
-from edge.drivers.settings import DeviceId, DriverSettings, Period, Section, Timeout
-from edge.transport.settings import ChannelSettings
+from edge.drivers.settings import Period
+from edge.meters.settings import BusMeterSettings, ClockLimit, MeterBusSettings
 
 Medium = Literal["electricity", "water", "gas", "heat"]
 #: How often a group of items is read: at each poll, every ``often_s``, every ``rarely_s``.
@@ -17,10 +17,9 @@ Pace = Literal["poll", "often", "rarely", "never"]
 Profile = Literal["minimal", "standard", "full"]
 
 
-class MeterSettings(Section):
+class MeterSettings(BusMeterSettings):
     """One meter on the bus."""
 
-    device: DeviceId
     address: Annotated[str, Field(pattern=r"^([0-9]{12}|any)$")]
     """The 12 digits of its communication address, high digit first, as on its label; or ``any``
     for a line that has this one meter only, whatever its address."""
@@ -29,8 +28,6 @@ class MeterSettings(Section):
     register_item: Annotated[str, Field(pattern=r"^[0-9A-Fa-f]{8}$")] = "00000000"
     """Where a gateway puts the register of a water, gas or heat meter: its data identifier."""
     register_decimals: Annotated[int, Field(ge=0, le=6)] = 2
-    capacity: Annotated[float, Field(gt=0, le=1e12)] | None = None
-    """Where the register begins again at 0, in its unit (default: 1,000,000)."""
     profile: Profile | None = None
     """In place of the driver's own."""
 
@@ -40,23 +37,17 @@ class MeterSettings(Section):
         return ANY_ADDRESS if self.address == "any" else self.address
 
 
-class Dlt645Settings(ChannelSettings, DriverSettings):
-    """A TCP gateway or serial port and the meters behind it, asked one after the other."""
+class Dlt645Settings(MeterBusSettings[MeterSettings]):
+    """One line with its meters."""
 
     driver: Literal["dlt645"]
     period_s: Period = 60
-    timeout_s: Timeout = 3
-    """Real time that a meter may take for one answer."""
     profile: Profile = "standard"
     items: dict[Group, Pace] = Field(default_factory=dict)
     """Group -> how often it is read, in place of what the profile says."""
     often_s: Annotated[float, Field(ge=0.1, le=86_400)] = 300
     rarely_s: Annotated[float, Field(ge=0.1, le=604_800)] = 3600
-    clock_limit_s: Annotated[float, Field(gt=0, le=1e9)] = 300
-    """A meter's clock that is off by more is told as ``clock_wrong``."""
-    utc_offset_h: Annotated[float, Field(ge=-12, le=14)] = 8
-    """The meters' clocks show this local time."""
-    meters: Annotated[list[MeterSettings], Field(min_length=1, max_length=256)]
+    clock_limit_s: ClockLimit = 300
 
     @field_validator("meters")
     @classmethod
@@ -72,11 +63,3 @@ class Dlt645Settings(ChannelSettings, DriverSettings):
         if len(self.meters) > 1 and any(meter.address == "any" for meter in self.meters):
             raise ValueError("the address 'any' is for a line with one meter only")
         return self
-
-    def device_ids(self) -> tuple[str, ...]:
-        """Return the ids of the meters."""
-        return tuple(meter.device for meter in self.meters)
-
-    def register_capacities(self) -> dict[str, float]:
-        """Return device -> capacity of its register, where it is given."""
-        return {m.device: m.capacity for m in self.meters if m.capacity is not None}

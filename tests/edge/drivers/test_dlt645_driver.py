@@ -10,21 +10,23 @@ from dlt645.aio import AsyncMeterServerService
 
 from core.contracts.errors import DeviceRefusedError
 from edge.driver import LinkError
-from edge.drivers.dlt645.codec import ERROR, READ, REPLY, Decoder, Frame, encode, encode_bcd
+from edge.drivers.dlt645.codec import READ, Decoder, Frame, encode
 from edge.drivers.dlt645.driver import Dlt645Driver
 from edge.drivers.dlt645.settings import Dlt645Settings
+from edge.meters.frames import ERROR, REPLY
+from simulators.devices.dlt645 import bcd
 
 from .support import Recorder, context, listen, run
 
 A, B = "000012345678", "000012345679"
 ENERGY, STATUS = 0x00010000, 0x04000503
 SINGLE = {
-    ENERGY: encode_bcd(1234567, 4),
-    0x02010100: encode_bcd(2205, 2),
-    0x02020100: encode_bcd(5123, 3),
-    0x02030000: encode_bcd(-12345, 3, signed=True),
-    0x02060000: encode_bcd(985, 2),
-    0x02800002: encode_bcd(5001, 2),
+    ENERGY: bcd(1234567, 0, 4),
+    0x02010100: bcd(2205, 0, 2),
+    0x02020100: bcd(5123, 0, 3),
+    0x02030000: bcd(-12345, 0, 3, signed=True),
+    0x02060000: bcd(985, 0, 2),
+    0x02800002: bcd(5001, 0, 2),
     STATUS: b"\x00\x00",
 }
 
@@ -175,7 +177,7 @@ def test_missing_items_are_skipped_and_remembered(tmp_path: Path) -> None:
     async def scenario() -> None:
         meters = Meters()
         del meters.items[A][ENERGY], meters.items[A][0x02800002]
-        meters.items[A][0x00000000] = encode_bcd(99, 4)
+        meters.items[A][0x00000000] = bcd(99, 0, 4)
         server, port = await listen(meters)
         driver, sink = await driver_for(port, tmp_path)
         await driver.poll()
@@ -196,9 +198,9 @@ def test_missing_items_are_skipped_and_remembered(tmp_path: Path) -> None:
 def test_three_phases_in_blocks_or_one_by_one(tmp_path: Path) -> None:
     async def scenario() -> None:
         meters = Meters()
-        meters.items[A][0x0201FF00] = encode_bcd(2201, 2) + encode_bcd(2202, 2) + b"\xff\xff"
+        meters.items[A][0x0201FF00] = bcd(2201, 0, 2) + bcd(2202, 0, 2) + b"\xff\xff"
         for phase in (1, 2, 3):
-            meters.items[A][0x02020000 | phase << 8] = encode_bcd(-phase, 3, signed=True)
+            meters.items[A][0x02020000 | phase << 8] = bcd(-phase, 0, 3, signed=True)
         server, port = await listen(meters)
         meter = {"device": "m-a", "address": A, "phases": 3}
         driver, sink = await driver_for(port, tmp_path, meters=[meter])

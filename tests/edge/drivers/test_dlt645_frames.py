@@ -9,9 +9,10 @@ import pytest
 
 from core.contracts.errors import DeviceRefusedError
 from edge.driver import LinkError
-from edge.drivers.dlt645.codec import ERROR, MORE, READ, READ_NEXT, REPLY, Decoder, Frame, encode
+from edge.drivers.dlt645.codec import MORE, READ, READ_NEXT, Decoder, Frame, encode
 from edge.drivers.dlt645.link import Answer, Link
 from edge.drivers.dlt645.memory import Memory, Remembered
+from edge.meters.frames import ERROR, REPLY
 from edge.transport.bus import Bus, NoAnswerError
 from edge.transport.line import TcpLine
 
