@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -236,7 +236,7 @@ def test_midnight_between_the_date_and_the_time_is_no_wrong_clock(tmp_path: Path
                 stage.clock.now = midnight - early_ms
                 answer = stage.peer.reply
 
-                def reply(request: Any, answer: Any = answer) -> bytes:
+                def reply(request: Any, answer: Callable[[Any], bytes] = answer) -> bytes:
                     stage.clock.now += 100
                     return answer(request)
 
