@@ -125,6 +125,7 @@ def _device(device: Device, place: _Place, edge: Subject | None) -> Subject:
         "device.family": device.family.value,
         "device.model": device.model,
         "device.expect_s": device.expect_s,
+        "device.edge": device.edge,
     }
     return subject
 

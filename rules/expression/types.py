@@ -42,6 +42,7 @@ SUBJECT: dict[str, Type] = {
     "device.model": TEXT,
     "device.family": Type(Sort.TEXT, frozenset(DeviceFamily)),
     "device.expect_s": NUMBER,
+    "device.edge": TEXT,
     "node.id": TEXT,
     "node.level": Type(Sort.TEXT, frozenset(Level)),
     "node.number": NUMBER,

@@ -37,11 +37,22 @@ TRAPPED = {
 }  # fmt: skip
 
 FREE = {**TRAPPED, "occupied": False}
+STOOD = """version: 1
+rules:
+  - id: stood
+    title: {zh: 停梯, en: It stands}
+    advice: {zh: 查看。, en: Look.}
+    on: elevator.status
+    type: sustained
+    for: 30s
+    when: occupied and not moving and door_closed and not in_door_zone
+    colour: red
+"""
 
 
 def rules(**output: Any) -> dict[str, Any]:
     wanted = {"when": {"colour_at_least": "orange"}, "device": "siren", **output}
-    return {"builtin": ["door-duress", "door-fire-release", "lift-entrapment", "door-held-open"],
+    return {"builtin": ["door-duress", "door-fire-release", "door-held-open"],
             "outputs": [wanted]}  # fmt: skip
 
 
@@ -285,9 +296,11 @@ def test_a_timed_output_sounds_for_each_alert_and_a_door_is_unlocked_once(
 
 def test_a_sustained_rule_counts_on_over_a_restart(tmp_path: Path, probes: Probes) -> None:
     clock = ScaledClock.starting_now(10)
+    (tmp_path / "stood.yaml").write_text(STOOD)
+    local = {**rules(), "files": [str(tmp_path / "stood.yaml")]}
 
     async def scene() -> None:
-        a = House(tmp_path, probes)
+        a = House(tmp_path, probes, local_rules=local)
         a.clock = clock
         async with a:
             await a.until(lambda: a.told("device.health", "lift-1"))

@@ -58,8 +58,37 @@ def meter(seconds: int = 150, **data: Any) -> Play:
     return feed("meter1", "meter.reading", seconds, 30, **({"medium": "electricity"} | data))
 
 
-def fault(name: str, *, active: bool = True) -> Play:
-    return once("lift1", "elevator.fault", fault=name, active=active, raw_code="x")
+def fault(name: str, *, active: bool = True, **more: Any) -> Play:
+    return once("lift1", "elevator.fault", fault=name, active=active, raw_code="x", **more)
+
+
+def plain_lift(seconds: int, **changes: Any) -> Play:
+    """A lift that speaks for itself."""
+
+    def play(script: Script) -> None:
+        end = script.now + seconds
+        while script.now < end:
+            script.plain("lift3", "elevator.status", **(FREE | changes))
+            script.run(min(script.now + 5, end))
+        script.plain("lift3", "elevator.status", **(FREE | changes))
+
+    return play
+
+
+def lift_access(times: int, granted: list[int]) -> Play:
+    return several("lift1", "elevator.access", times, 10, granted_floors=granted, refused_floors=[])
+
+
+def seen(kind: str, wait: float = 0, **data: Any) -> Play:
+    return once("cam1", f"camera.{kind}", wait, **{"active": True, **data})
+
+
+def reported(event: str, wait: float = 0, *, active: bool = True) -> Play:
+    return once("meter1", "meter.event", wait, medium="electricity", event=event, active=active)
+
+
+def configured(outcome: str) -> Play:
+    return once("e1", "edge.configuration", outcome=outcome, digest="d", drivers=1, devices=1)
 
 
 def status(seconds: int, **changes: Any) -> Play:
@@ -81,13 +110,18 @@ def gateway(wait: float, **data: Any) -> Play:
 
 THREE = {"voltage_l1_v": 230.0, "voltage_l2_v": 229.0}
 CASES: list[tuple[str, str, Play, Play]] = [
-    ("lift-entrapment", "red", feed("lift1", "elevator.status", 31, **TRAPPED),
-     feed("lift1", "elevator.status", 28, **TRAPPED)),
-    ("lift-entrapment", "red", status(31, occupied=True, alarm_button=True),
-     status(60, occupied=True)),
-    ("lift-entrapment", "red", status(31, occupied=True, in_door_zone=False),
-     status(60, occupied=True, in_door_zone=False, door_closed=False)),
-    ("lift-entrapment-reported", "red", fault("entrapment"), fault("door_close")),
+    ("lift-entrapment", "red", fault("entrapment"), fault("door_close")),
+    ("lift-entrapment", "red", fault("entrapment", derived=True, floor=7),
+     fault("entrapment", active=False, derived=True)),
+    ("lift-entrapment-status", "red", plain_lift(31, **TRAPPED), plain_lift(28, **TRAPPED)),
+    ("lift-entrapment-status", "red",
+     plain_lift(31, occupied=True, alarm_button=True), plain_lift(60, occupied=True)),
+    ("lift-entrapment-status", "red", plain_lift(31, occupied=True, in_door_zone=False),
+     plain_lift(60, occupied=True, in_door_zone=False, door_closed=False)),
+    # An edge concludes for its own lifts.
+    ("lift-entrapment-status", "red", plain_lift(31, **TRAPPED), status(60, **TRAPPED)),
+    ("lift-access-refused", "blue", lift_access(5, []), lift_access(4, [])),
+    ("lift-access-refused", "blue", lift_access(5, []), lift_access(9, [3])),
     ("lift-alarm-button", "orange", once("lift1", "elevator.alarm_button", active=True),
      once("lift1", "elevator.alarm_button", active=False)),
     ("lift-fault", "orange", fault("door_close"), fault("entrapment")),
@@ -125,6 +159,34 @@ CASES: list[tuple[str, str, Play, Play]] = [
      once("meter1", "meter.event", medium="electricity", event="battery_low", active=True)),
     ("meter-leak", "red", once("meter1", "meter.event", medium="gas", event="leak", active=True),
      once("meter1", "meter.event", medium="gas", event="leak", active=False)),
+    ("meter-overvoltage", "orange", reported("overvoltage", 61), reported("overvoltage", 58)),
+    ("meter-undervoltage", "yellow", reported("undervoltage", 121), reported("overvoltage", 121)),
+    ("meter-phase-loss", "orange", reported("phase_loss", 31), reported("current_loss", 31)),
+    ("meter-reverse-power", "yellow", reported("reverse_power"),
+     reported("reverse_power", active=False)),
+    ("meter-current-loss", "yellow", reported("current_loss"), reported("phase_loss")),
+    ("meter-register", "yellow", reported("register_backwards"), reported("register_rollover")),
+    ("meter-battery-low", "blue", reported("battery_low"), reported("battery_low", active=False)),
+    ("vehicle-blacklisted", "yellow", once("door1", "vehicle.denied", reason="blacklisted"),
+     once("door1", "vehicle.denied", reason="unknown")),
+    ("device-tamper", "yellow", once("cam1", "device.tamper", active=True, part="cover"),
+     once("cam1", "device.tamper", active=False, part="cover")),
+    ("device-tamper", "orange", once("door1", "device.tamper", active=True, part="controller"),
+     once("door1", "device.fault", active=True, fault="other")),
+    ("device-fault", "blue", once("cam1", "device.fault", active=True, fault="fan"),
+     once("cam1", "device.fault", active=False, fault="fan")),
+    ("device-fault", "yellow", once("door1", "device.fault", active=True, fault="mains_off"),
+     once("door1", "device.tamper", active=True, part="reader")),
+    ("camera-e-bike", "orange", seen("object", target="e_bike", zone="car"),
+     seen("object", target="person", zone="car")),
+    ("camera-fire", "red", seen("object", target="smoke"), seen("object", target="vehicle")),
+    ("camera-person", "red", seen("object", target="person", zone="shaft"),
+     seen("object", target="person", zone="hall")),
+    ("camera-line-crossed", "orange", seen("line_crossed", zone="intrusion-line"),
+     seen("line_crossed", zone="door")),
+    ("camera-unarmed", "blue", seen("unarmed", reason="not_armed", events="fielddetection"),
+     seen("unarmed", reason="not_armed", active=False)),
+    ("configuration-refused", "yellow", configured("refused"), configured("applied")),
     ("fire-lane-blocked", "orange",
      once("cam1", "camera.zone_occupied", zone="fire_lane", active=True),
      once("cam1", "camera.zone_occupied", zone="lawn", active=True)),
@@ -169,6 +231,10 @@ CASES: list[tuple[str, str, Play, Play]] = [
 
 def play(case: Play) -> Script:
     raw = topology()
+    name = {"zh": "电梯", "en": "lift"}
+    raw["devices"].append(
+        {"id": "lift3", "family": "elevator", "name": name, "node": "b1-u1", "expect_s": 5}
+    )
     script = Script(builtin(), raw)
     script.online()
     script.run(1)
@@ -240,3 +306,22 @@ def test_each_zone_has_an_alert_of_its_own() -> None:
     script.send("cam1", "camera.intrusion", zone="yard", active=True)
     script.send("cam1", "camera.intrusion", zone="roof", active=False)
     assert [a.key for a in script.standing("camera-intrusion")] == ["cam1/yard"]
+
+
+def test_a_voltage_that_is_measured_and_reported_is_one_alert() -> None:
+    script = play(reported("overvoltage", 61))
+    script.send("meter1", "meter.reading", medium="electricity", voltage_l1_v=255.0)
+    assert len(script.alerts("meter-overvoltage")) == 1
+    script.send("meter1", "meter.reading", medium="electricity", voltage_l1_v=230.0)
+    assert script.said("meter-overvoltage") == [("raised", "orange"), ("cleared", "orange")]
+
+
+def test_an_entrapment_is_one_red_alert() -> None:
+    """What the edge concluded, and what the lift says beside it, stand one at a time."""
+    script = play(fault("entrapment", derived=True))
+    script.send("lift1", "elevator.fault", fault="entrapment", active=True, raw_code="13")
+    script.send(
+        "lift1", "elevator.fault", fault="entrapment", active=False, raw_code="x", derived=True
+    )
+    assert [alert.key for alert in script.standing("lift-entrapment")] == ["lift1/13"]
+    assert not script.alerts("lift-entrapment-status")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from core.contracts.outputs import ColourOutput, TopologyOutput
-from rules.builtin import builtin
 from rules.engine import Engine
+from tests.rules.lifts import rules
 from tests.rules.script import Script, at, rule, topology
 from tests.rules.test_outages import TRAPPED
 
@@ -99,7 +99,7 @@ def test_a_gap_between_ticks_is_nobodys_silence() -> None:
 
 
 def test_green_is_earned_and_coverage_hides_no_alert() -> None:
-    script = Script(builtin())
+    script = Script(rules())
     assert script.colour("b2") == ColourOutput("b2", at(0), "grey", "green", 0, 1)
     assert script.colour("empty").colour == "grey"
     script.online("e2")
@@ -117,7 +117,7 @@ def test_green_is_earned_and_coverage_hides_no_alert() -> None:
 
 
 def test_a_node_takes_the_worst_of_its_subtree_and_gives_it_back() -> None:
-    script = Script(builtin(), topology(coverage_minimum=0.0))
+    script = Script(rules(), topology(coverage_minimum=0.0))
     script.online()
     script.send("fire1", "fire.alarm", active=True)
     script.send("door1", "access.forced")
@@ -143,11 +143,11 @@ def test_a_shared_key_stands_while_any_device_holds_it() -> None:
 
 
 def test_an_activation_keeps_what_still_has_a_rule_and_clears_the_rest() -> None:
-    script = Script(builtin())
+    script = Script(rules())
     script.online()
     script.send("fire1", "fire.alarm", active=True)
     script.send("door1", "access.forced")
-    kept = {name: text for name, text in builtin().items() if "fire" in name}
+    kept = {name: text for name, text in rules().items() if "fire" in name}
     outputs = script.activate(kept)
     assert any(isinstance(o, TopologyOutput) for o in outputs)
     assert [a.rule for a in script.standing()] == ["fire-alarm"]
@@ -160,10 +160,10 @@ def test_an_activation_keeps_what_still_has_a_rule_and_clears_the_rest() -> None
 
 
 def test_an_activation_that_cannot_be_used_changes_nothing() -> None:
-    script = Script(builtin())
+    script = Script(rules())
     script.online()
     script.activate({"bad.yaml": "rules: []"})
-    script.activate(builtin(), {"datum": "mars"})
+    script.activate(rules(), {"datum": "mars"})
     assert script.engine.counters["refused_activations"] == 2
     assert "datum" in script.engine.problem
     script.send("fire1", "fire.alarm", active=True)
@@ -171,7 +171,7 @@ def test_an_activation_that_cannot_be_used_changes_nothing() -> None:
 
 
 def test_strangers_are_counted_and_never_fire() -> None:
-    script = Script(builtin())
+    script = Script(rules())
     script.online()
     script.send("ghost", "access.duress")
     script.send("meter2", "meter.event", medium="gas", event="leak", active=True)
@@ -196,7 +196,7 @@ def test_a_plain_event_of_a_device_without_an_edge() -> None:
 
 
 def test_the_future_is_not_believed_and_disorder_does_not_go_back() -> None:
-    script = Script(builtin())
+    script = Script(rules())
     script.online()
     script.run(10)
     script.send("fire1", "fire.alarm", 4000, active=True)
@@ -209,7 +209,7 @@ def test_the_future_is_not_believed_and_disorder_does_not_go_back() -> None:
 
 
 def test_a_lone_batch_of_an_edge_means_that_it_is_online() -> None:
-    script = Script(builtin())
+    script = Script(rules())
     reading(script)
     assert (script.edge().online, script.edge().drained) == (True, True)
 
@@ -218,7 +218,7 @@ def test_a_lone_batch_of_an_edge_means_that_it_is_online() -> None:
 
 
 def test_why_did_it_not_fire() -> None:
-    script = Script(builtin())
+    script = Script(rules())
 
     def why(rule_id: str, key: str) -> str:
         found = script.engine.explain(rule_id, key)
@@ -227,23 +227,23 @@ def test_why_did_it_not_fire() -> None:
         return str(found["why"])
 
     assert why("nothing", "lift1") == "rule_unknown"
-    assert why("lift-entrapment", "ghost") == "device_unknown"
-    assert why("lift-entrapment", "door1") == "other_family"
-    assert why("lift-entrapment", "lift1") == "edge_away"
+    assert why("trapped", "ghost") == "device_unknown"
+    assert why("trapped", "door1") == "other_family"
+    assert why("trapped", "lift1") == "edge_away"
     script.online()
-    assert why("lift-entrapment", "lift1") == "not_heard"
+    assert why("trapped", "lift1") == "not_heard"
     script.send("lift1", "elevator.status", **TRAPPED)
     script.run(12)
     script.send("lift1", "elevator.status", **TRAPPED)
-    found = script.engine.explain("lift-entrapment", "lift1")
+    found = script.engine.explain("trapped", "lift1")
     assert (found["why"], found["en"]) == ("not_long_enough", "true for 12 s of 30 s")
     assert found["last"]["values"]["occupied"] is True
     script.offline()
-    assert why("lift-entrapment", "lift1") == "edge_away"
+    assert why("trapped", "lift1") == "edge_away"
     script.online()
     script.run(80)
     script.send("lift1", "elevator.status", **TRAPPED)
-    assert why("lift-entrapment", "lift1") == "standing"
+    assert why("trapped", "lift1") == "standing"
     reading(script)
     assert why("meter-overload", "meter1") == "not_true"
     script.send("meter1", "meter.reading", medium="electricity")
@@ -257,10 +257,10 @@ def test_why_did_it_not_fire() -> None:
 
 
 def test_explanations_and_counters_survive_a_restart() -> None:
-    script = Script(builtin())
+    script = Script(rules())
     script.online()
     script.send("ghost", "access.duress")
     script.send("lift1", "elevator.status", **TRAPPED)
     script.engine = Engine.load(script.engine.dump())
     assert script.engine.unknown == {"ghost": 1}
-    assert script.engine.explain("lift-entrapment", "lift1")["why"] == "not_long_enough"
+    assert script.engine.explain("trapped", "lift1")["why"] == "not_long_enough"

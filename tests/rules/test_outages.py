@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rules.builtin import builtin
+from tests.rules.lifts import rules
 from tests.rules.script import EPOCH, Script, at, raised, rule
 
 FREE = {
@@ -15,7 +15,7 @@ TRAPPED = FREE | {"occupied": True, "in_door_zone": False, "floor": 7}
 
 
 def lifts() -> Script:
-    script = Script(builtin())
+    script = Script(rules())
     script.online()
     for lift in ("lift1", "lift2"):
         script.send(lift, "elevator.status", **FREE)
@@ -39,7 +39,7 @@ def test_trapped_and_freed_is_history_trapped_and_still_inside_rings() -> None:
     script = lifts()
     script.offline()
     script.run(660)
-    assert not script.alerts("lift-entrapment")
+    assert not script.alerts("trapped")
     late = backlog_of_ten_minutes(script)
     script.online(through={"state": script.seq("state") + len(late)})
 
@@ -47,17 +47,17 @@ def test_trapped_and_freed_is_history_trapped_and_still_inside_rings() -> None:
     script.snapshot("lift1", ("elevator.status", 240, FREE))
     now = script.snapshot("lift2", ("elevator.status", 310, TRAPPED))
     (ringing,) = raised(now)
-    assert ringing.rule == "lift-entrapment"
+    assert ringing.rule == "trapped"
     assert (ringing.device, ringing.colour) == ("lift2", "red")
     assert (ringing.began_at, ringing.noticed_at) == (at(310), at(660))
 
     for events in late:
         assert not raised(script.batch(events))
     assert script.edge().drained
-    assert script.said("lift-entrapment") == [
+    assert script.said("trapped") == [
         ("raised", "red"), ("history", "red"), ("corrected", "red"),
     ]  # fmt: skip
-    by_device = {a.device: a for a in script.alerts("lift-entrapment")}
+    by_device = {a.device: a for a in script.alerts("trapped")}
     first, second = by_device["lift1"], by_device["lift2"]
     assert first.late
     assert first.attention == 0
@@ -68,7 +68,7 @@ def test_trapped_and_freed_is_history_trapped_and_still_inside_rings() -> None:
 
     script.run(700)
     script.send("lift2", "elevator.status", **FREE)
-    assert not script.standing("lift-entrapment")
+    assert not script.standing("trapped")
 
 
 def test_without_a_snapshot_what_still_stands_rings_at_the_backlogs_end() -> None:
@@ -82,7 +82,7 @@ def test_without_a_snapshot_what_still_stands_rings_at_the_backlogs_end() -> Non
     (ringing,) = raised(script.batch(late[-1]))
     assert (ringing.device, ringing.began_at, ringing.late) == ("lift2", at(300), False)
     assert ringing.raised_at == at(330)
-    assert [a.late for a in script.alerts("lift-entrapment")] in ([True, False], [False, True])
+    assert [a.late for a in script.alerts("trapped")] in ([True, False], [False, True])
 
 
 def test_what_stood_before_and_ended_in_the_backlog_is_cleared_at_its_true_time() -> None:
@@ -90,13 +90,13 @@ def test_what_stood_before_and_ended_in_the_backlog_is_cleared_at_its_true_time(
     script.send("lift1", "elevator.status", **TRAPPED)
     script.run(100)
     script.send("lift1", "elevator.status", **TRAPPED)
-    (before,) = script.standing("lift-entrapment")
+    (before,) = script.standing("trapped")
     script.offline()
     script.run(400)
     script.online(through={"state": script.seq("state") + 2})
     script.batch([("lift1", "elevator.status", 150, FREE)])
     script.batch([("lift1", "elevator.status", 390, FREE)])
-    (after,) = script.alerts("lift-entrapment")
+    (after,) = script.alerts("trapped")
     assert after.id == before.id
     assert after.cleared_at == at(150)
 
@@ -105,16 +105,16 @@ def test_ended_and_begun_again_is_cleared_and_a_new_one_raised() -> None:
     script = lifts()
     script.send("lift1", "elevator.status", **TRAPPED)
     script.run(100)
-    (before,) = script.standing("lift-entrapment")
+    (before,) = script.standing("trapped")
     script.offline()
     script.run(400)
     script.online(through={"state": script.seq("state") + 3})
     script.snapshot("lift1", ("elevator.status", 200, TRAPPED))
-    assert [a.id for a in script.standing("lift-entrapment")] == [before.id]
+    assert [a.id for a in script.standing("trapped")] == [before.id]
     script.batch([("lift1", "elevator.status", 150, FREE)])
     script.batch([("lift1", "elevator.status", 200, TRAPPED)])
     script.batch([("lift1", "elevator.status", 390, TRAPPED)])
-    old, new = script.alerts("lift-entrapment")
+    old, new = script.alerts("trapped")
     assert (old.id, old.cleared_at) == (before.id, at(150))
     assert (new.began_at, new.cleared_at, new.late) == (at(200), None, False)
 
@@ -127,15 +127,15 @@ def test_cleared_by_the_snapshot_is_corrected_by_the_backlog() -> None:
     script.run(400)
     script.online(through={"state": script.seq("state") + 3})
     script.snapshot("lift1", ("elevator.status", 300, FREE))
-    (cleared,) = script.alerts("lift-entrapment")
+    (cleared,) = script.alerts("trapped")
     assert cleared.cleared_at == at(300)
     script.batch([("lift1", "elevator.status", 150, FREE)])
     script.batch([("lift1", "elevator.status", 200, TRAPPED)])
     script.batch([("lift1", "elevator.status", 300, FREE)])
-    assert script.said("lift-entrapment") == [
+    assert script.said("trapped") == [
         ("raised", "red"), ("cleared", "red"), ("corrected", "red"), ("history", "red"),
     ]  # fmt: skip
-    first, second = script.alerts("lift-entrapment")
+    first, second = script.alerts("trapped")
     assert first.cleared_at == at(150)
     assert (second.late, second.began_at, second.cleared_at) == (True, at(200), at(300))
 
@@ -148,12 +148,12 @@ def test_a_backlog_that_ends_true_and_a_snapshot_that_says_false_is_history() ->
     script.snapshot("lift1", ("elevator.status", 399, FREE))
     script.batch([("lift1", "elevator.status", 200, TRAPPED)])
     script.batch([("lift1", "elevator.status", 390, TRAPPED)])
-    (only,) = script.alerts("lift-entrapment")
+    (only,) = script.alerts("trapped")
     assert (only.late, only.began_at, only.cleared_at) == (True, at(200), at(399))
 
 
 def test_the_event_lane_merges_before_the_slower_lanes_have_drained() -> None:
-    script = Script(builtin())
+    script = Script(rules())
     script.online()
     script.offline()
     script.run(600)
@@ -167,7 +167,7 @@ def test_the_event_lane_merges_before_the_slower_lanes_have_drained() -> None:
 
 
 def test_timers_stand_still_while_the_edge_is_away() -> None:
-    script = Script(builtin())
+    script = Script(rules())
     script.online()
     script.send("cam1", "camera.tamper", active=True, cause="covered")
     script.run(5)
@@ -185,7 +185,7 @@ def test_timers_stand_still_while_the_edge_is_away() -> None:
 
 
 def test_an_offline_edge_is_one_root_alert() -> None:
-    script = Script(builtin())
+    script = Script(rules())
     script.online()
     for device in ("lift1", "door1", "meter1", "cam1"):
         script.snapshot(device)
@@ -201,7 +201,7 @@ def test_an_offline_edge_is_one_root_alert() -> None:
 
 
 def test_an_outage_shorter_than_its_for_is_nothing() -> None:
-    script = Script(builtin())
+    script = Script(rules())
     script.online()
     script.offline()
     script.run(10)
@@ -238,8 +238,8 @@ def test_a_second_outage_while_draining_loses_and_doubles_nothing() -> None:
     for events in late[20:]:
         script.batch(events)
     assert script.edge().drained
-    alerts = {a.device: a for a in script.alerts("lift-entrapment")}
-    assert len(script.alerts("lift-entrapment")) == 2
+    alerts = {a.device: a for a in script.alerts("trapped")}
+    assert len(script.alerts("trapped")) == 2
     assert (alerts["lift1"].began_at, alerts["lift1"].cleared_at) == (at(120), at(240))
     assert (alerts["lift2"].began_at, alerts["lift2"].cleared_at) == (at(300), None)
 
@@ -256,7 +256,7 @@ def test_repeated_batches_change_nothing() -> None:
 
 
 def test_a_hole_ends_a_lanes_backlog_and_is_declared() -> None:
-    script = Script(builtin())
+    script = Script(rules())
     script.online(through={"state": 5})
     assert not script.edge().drained
     script.control("edge.hole", {"epoch": EPOCH, "lane": "state", "first_seq": 1, "last_seq": 5})

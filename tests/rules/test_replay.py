@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from core.contracts.outputs import AlertOutput, Output, StepKind
 from rules.backtest import alerts, backtest
-from rules.builtin import builtin
 from rules.engine import Engine
 from rules.snapshot import SnapshotError
+from tests.rules.lifts import TRAPPED_RULE, rules
 from tests.rules.script import EPOCH, Script, topology
 from tests.rules.test_outages import FREE, TRAPPED
 
-TEXTS = builtin() | {
+TEXTS = rules() | {
     "shared.yaml": """
 version: 1
 rules:
@@ -220,6 +220,6 @@ def test_a_backtest_is_the_live_engine_with_other_rules() -> None:
         player.play(move)
     entries = player.script.entries
     assert list(backtest(entries, TEXTS)) == player.script.outputs
-    few = {name: text for name, text in TEXTS.items() if "elevators" in name}
+    few = TRAPPED_RULE
     found = alerts(backtest(entries, few))
-    assert {output.alert.rule for output in found.values()} == {"lift-entrapment"}
+    assert {output.alert.rule for output in found.values()} == {"trapped"}

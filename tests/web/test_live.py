@@ -42,7 +42,7 @@ def test_an_alert_appears_live_and_leaves_when_it_is_over_and_seen(
     page = watched.page
     is_live(page)
     expect(page.get_by_test_id("nothing")).to_contain_text("目前没有已知的异常")
-    expect(page.get_by_test_id("coverage")).to_contain_text("90 台设备中有 90 台")
+    expect(page.get_by_test_id("coverage")).to_contain_text("104 台设备中有 104 台")
     page.evaluate("window.sameDocument = true")
     alert = site.alert("lift", Colour.RED, TRAPPED)
     site.say(

@@ -97,12 +97,12 @@ def test_a_device_shows_units_words_and_gaps(watched: Watched, site: Site) -> No
 def test_devices_are_found(watched: Watched, site: Site) -> None:
     page = watched.page
     page.goto("/devices")
-    expect(page.get_by_test_id("device-row")).to_have_count(98)
+    expect(page.get_by_test_id("device-row")).to_have_count(100)
     page.get_by_test_id("search").fill(METER)
     expect(page.get_by_test_id("device-row")).to_have_count(1)
     page.get_by_test_id("search").fill("")
     page.get_by_label("类别").select_option("camera")
-    expect(page.get_by_test_id("device-row")).to_have_count(3)
+    expect(page.get_by_test_id("device-row")).to_have_count(7)
     page.get_by_test_id("device-row").first.click()
     expect(page).to_have_url(re.compile("/devices/jinxiu-.*camera"))
 
@@ -121,7 +121,7 @@ def test_the_system_page_tells_refusals_as_text(watched: Watched, site: Site) ->
 def test_grey_is_told_and_a_snapshot_is_seen_on_demand(watched: Watched, site: Site) -> None:
     trouble(site)
     page = watched.page
-    expect(page.get_by_test_id("coverage")).to_contain_text("90 台设备中有 51 台")
+    expect(page.get_by_test_id("coverage")).to_contain_text("104 台设备中有 61 台")
     expect(page.locator('[data-place="jinxiu-b5"]')).to_have_attribute("data-colour", "grey")
     page.get_by_text("消防通道被占用").click()
     page.get_by_role("button", name="查看抓拍").click()
