@@ -6,6 +6,7 @@ from math import exp
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from edge.vision.picture import Mask, Picture
 
@@ -23,10 +24,16 @@ night, when a camera sees no colours, a coat can look like one."""
 _OPEN = np.ones((3, 3), np.uint8)
 _JOIN = np.ones((7, 5), np.uint8)
 """Closes the gaps within a walking person: taller than wide."""
-_SMALLEST = 24
+_LEAST_VARIANCE = 12.0
+"""Square of the grey levels by which a still pixel varies at least: JPEG's blocks flicker."""
+_SMALLEST = 32
 """Pixels at the analysis width; smaller ones are rain, leaves or noise."""
 _SUDDEN = 0.015
 """Share of the picture from which on a change is looked at for light."""
+_OFTEN, _OFTEN_S, _FEW = 0.05, 30.0, 0.03
+"""Share of the time (and its constant, real time) in which a restless place moves, and the share
+of the picture that such places can be."""
+_AROUND = np.ones((9, 9), np.uint8)
 _EDGE_SIZE = (160, 90)
 _ALIKE = 0.5
 """Correlation of the edges from which on a sudden change is one of light."""
@@ -42,6 +49,7 @@ class Motion:
         self._model.setShadowThreshold(_SHADOW)
         self._model.setBackgroundRatio(_BACKGROUND)
         self._model.setNMixtures(4)
+        self._model.setVarMin(_LEAST_VARIANCE)
         self._frames = 0
 
     def update(self, picture: Picture, passed_s: float = 0.2) -> Mask:
@@ -69,6 +77,30 @@ class Motion:
         if known is None or not where.any():
             return False
         return _alike(_edges(picture)[where], _edges(known)[where]) > _ALIKE
+
+
+class Restless:
+    """Knows the small places where something always moves: the clock that a camera burns in.
+
+    Only how often pictures are looked at depends on it, never what is found in them.
+    """
+
+    def __init__(self) -> None:
+        self._often: npt.NDArray[np.float32] | None = None
+
+    def is_more(self, moving: Mask, passed_s: float) -> bool:
+        """Take what moves; tell whether anything beside those places does."""
+        seen = moving.astype(np.float32)
+        if self._often is None or self._often.shape != seen.shape:
+            self._often = np.zeros_like(seen)
+        often = self._often
+        cv2.accumulateWeighted(seen, often, min(passed_s, 2.0) / _OFTEN_S)
+        if not moving.any():
+            return False
+        places = cv2.dilate((often > _OFTEN).astype(np.uint8), _AROUND)
+        if cv2.countNonZero(places) > _FEW * places.size:
+            return True
+        return int((moving & (places == 0)).sum()) >= _SMALLEST
 
 
 def _without_specks(moving: cv2.typing.MatLike) -> Mask:

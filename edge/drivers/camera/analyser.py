@@ -11,7 +11,7 @@ from edge.drivers.camera.settings import CameraSettings
 from edge.drivers.camera.zones import LineJudge, Transition, View, build
 from edge.vision.detection import Box, Detection
 from edge.vision.latch import Latch
-from edge.vision.motion import Motion
+from edge.vision.motion import Motion, Restless
 from edge.vision.picture import Grey, Mask, Picture
 from edge.vision.quality import Frozen, Quality, Trouble
 from edge.vision.still import Still, StillObjects
@@ -43,6 +43,7 @@ class Analyser:
         self._stands_wanted = bool(settings.zones)
         self._still = StillObjects()
         self._motion = Motion()
+        self._restless = Restless()
         self._tracker = Tracker()
         self._quality = Quality()
         self._frozen = Frozen()
@@ -103,7 +104,8 @@ class Analyser:
         grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY).astype(np.uint8, copy=False)
         moving = self._motion.update(picture, passed_s)
         self.private = moving
-        self._quiet_s = 0.0 if moving.any() else self._quiet_s + passed_s
+        more = self._restless.is_more(moving, passed_s)
+        self._quiet_s = 0.0 if more else self._quiet_s + passed_s
         self._listen(fresh, passed_s)
         transitions = self._judge_quality(grey, now, passed_s)
         if self._trouble is not None or self._tamper.state:

@@ -72,6 +72,8 @@ class Scene:
         self.rain = False
         self.lamp = False
         """An extra lamp shines into the picture."""
+        self.overlay = True
+        """Time and name are burnt into the picture."""
         self.walks: list[Walk] = []
         self._seed = seed
         self._name = name
@@ -172,7 +174,8 @@ class Scene:
                 picture, shift, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REFLECT_101
             )
         grainy = self._add_noise(picture)
-        self._overlay(grainy, now_ms)
+        if self.overlay:
+            self._overlay(grainy, now_ms)
         return grainy
 
     # -- who is there ------------------------------------------------------------------------

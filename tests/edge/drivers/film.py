@@ -17,7 +17,9 @@ FPS = 5
 
 
 def settings(*zones: dict[str, Any], **more: Any) -> CameraSettings:
-    raw = {"driver": "camera", "url": "http://x/", "device": "c", "zones": zones, "warm_up_s": 2}
+    raw: dict[str, Any] = {"driver": "camera", "url": "http://x/", "device": "c", "warm_up_s": 2}
+    if zones:
+        raw["zones"] = zones
     return CameraSettings.model_validate(raw | more)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import pytest
 
+from edge.drivers.camera.analyser import Analyser
 from edge.vision.detection import Box, Detection
-from simulators.devices.scene import LAYOUTS, Figure, SceneKind
+from edge.vision.frame import from_jpeg
+from simulators.devices.scene import LAYOUTS, Figure, Scene, SceneKind
 
-from .film import MIDNIGHT, NOON, Cinema, line_of, settings, zone_of
+from .film import FPS, MIDNIGHT, NOON, Cinema, line_of, settings, zone_of
 
 COURTYARD, GATE, DOOR, LOBBY, LIFT_CAR = SceneKind
 DAY_AND_NIGHT = pytest.mark.parametrize("at", [NOON, MIDNIGHT], ids=["noon", "midnight"])
@@ -235,6 +238,27 @@ def test_each_picture_counts_only_while_something_happens() -> None:
     film.play(20)
     assert film.told("camera.zone_occupied")[-1] is True
     assert not film.analyser.busy, "what has come to stand is known"
+
+
+def test_a_burnt_in_clock_does_not_keep_a_camera_awake() -> None:
+    analyser, view = Analyser(settings()), Scene(3, "clock", GATE, "CLOCK", rhythm_scale=0)
+
+    def busy(first: int, seconds: int) -> int:
+        count = 0
+        for step in range(first * FPS, (first + seconds) * FPS):
+            now = NOON + step * 1000 // FPS
+            good, coded = cv2.imencode(".jpg", view.render(now), [cv2.IMWRITE_JPEG_QUALITY, 72])
+            frame = from_jpeg(coded.tobytes())
+            assert good
+            assert frame is not None
+            analyser.update(frame.small, now, 1 / FPS)
+            count += analyser.busy
+        return count
+
+    assert busy(0, 40) > 0
+    assert busy(40, 20) == 0
+    view.enter(NOON + 60_000, seconds=10)
+    assert busy(60, 10) > 5 * FPS
 
 
 def test_people_are_found_at_two_pictures_a_second_too() -> None:
