@@ -29,6 +29,8 @@ from dashboard_api.auth.endpoints import router as session
 from dashboard_api.auth.passwords import Passwords
 from dashboard_api.auth.service import SignInService
 from dashboard_api.colours.endpoints import router as colours
+from dashboard_api.commands.dispatch import Dispatcher
+from dashboard_api.commands.endpoints import router as commands
 from dashboard_api.context import Services
 from dashboard_api.description import describe
 from dashboard_api.devices.endpoints import router as devices
@@ -73,7 +75,8 @@ def create_app(
     app.state.services = services
     problems.install(app)
     for router in (
-        system, session, tree, alerts, devices, series, colours, edges, media, live, link_router
+        system, session, tree, alerts, devices, commands, series, colours, edges, media, live,
+        link_router,
     ):  # fmt: skip
         app.include_router(router)
     describe(app)
@@ -152,13 +155,15 @@ class ApiApp:
         series = SeriesService(lambda: open_reader(self._settings))
         stack.callback(series.close)
         hub = LiveHub(RecordsSource(self._records))
-        link = self._make_link(hub)
+        speed = self._clock.speed if isinstance(self._clock, ScaledClock) else 1.0
+        dispatcher = Dispatcher(speed)
+        link = self._make_link(hub, dispatcher)
         server: list[EmbeddedServer] = []
         self._services = services = Services(
             settings=self._settings,
             clock=self._clock,
             wall=self._wall,
-            speed=self._clock.speed if isinstance(self._clock, ScaledClock) else 1.0,
+            speed=speed,
             records=self._records,
             series=series,
             media=MediaStore(self._settings.data / "media"),
@@ -173,6 +178,7 @@ class ApiApp:
                 series_kind=self._settings.series.kind,
                 broker_connected=None if link is None else lambda: link.connected,
             ),
+            commands=dispatcher,
             abort=lambda peer: server[0].abort(peer),
         )
         app = create_app(services, self._settings.api, self._static)
@@ -185,7 +191,7 @@ class ApiApp:
             stack.push_async_callback(_in_thread, link.stop)
         _background(stack, services.health.watch(), "health-watch")
 
-    def _make_link(self, hub: LiveHub) -> Link | None:
+    def _make_link(self, hub: LiveHub, dispatcher: Dispatcher) -> Link | None:
         if not self._mqtt:
             return None
         link = Link(
@@ -197,6 +203,7 @@ class ApiApp:
 
         link.subscribe(topics.ALL_ALERTS, wake)
         link.subscribe(topics.ALL_COLOURS, wake)
+        dispatcher.use(link)
         return link
 
     @staticmethod

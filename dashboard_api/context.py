@@ -13,6 +13,7 @@ from core.runtime.settings import Settings
 from core.storage.media import MediaStore
 from core.storage.records import Records
 from dashboard_api.auth.service import SignInService
+from dashboard_api.commands.dispatch import Dispatcher
 from dashboard_api.live.hub import LiveHub
 from dashboard_api.series.service import SeriesService
 from dashboard_api.system.service import HealthService
@@ -36,6 +37,7 @@ class Services:
     sign_in: SignInService
     hub: LiveHub
     health: HealthService
+    commands: Dispatcher
     abort: Callable[[tuple[str, int] | None], None] = field(default=lambda _peer: None)
 
 

@@ -28,6 +28,7 @@ _TAGS = [
     {"name": "tree", "description": "The street's tree with its colours."},
     {"name": "alerts", "description": "Alerts, acknowledgements and comments."},
     {"name": "devices", "description": "Devices, their presence and events."},
+    {"name": "commands", "description": "Asking devices and edges for something."},
     {"name": "series", "description": "Time series."},
     {"name": "colours", "description": "The past of the colours."},
     {"name": "edges", "description": "Edges, dead letters and declared losses."},

@@ -45,6 +45,7 @@ class Kind(StrEnum):
     TOO_MANY = "too-many-requests"
     HOST = "unknown-host"
     STORE = "store-unavailable"
+    BROKER = "broker-unavailable"
     HTTP = "http"
     INTERNAL = "internal"
 
@@ -63,6 +64,7 @@ _TITLES = {
     Kind.TOO_MANY: "Too many requests",
     Kind.HOST: "Unknown host name",
     Kind.STORE: "A store does not answer",
+    Kind.BROKER: "The broker does not answer",
     Kind.HTTP: "The request cannot be served",
     Kind.INTERNAL: "An error of the server",
 }

@@ -36,6 +36,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "/api/v1/alerts/{alert}/acknowledge": {"revision": 1},
     "/api/v1/alerts/{alert}/comment": {"text": "x"},
     "/api/v1/session/password": {"password": "a long enough one"},
+    "/api/v1/devices/{device}/commands": {"action": "report"},
+    "/api/v1/edges/{edge}/commands": {"action": "report"},
 }
 
 

@@ -144,6 +144,14 @@ def list_edges(session: Session) -> list[dict[str, Any]]:
     ]
 
 
+def edge_site(session: Session, edge: str) -> str:
+    """Return the site that an edge serves; raise :class:`NotFoundError`."""
+    site = session.execute(select(EdgeRow.site).where(EdgeRow.id == edge)).scalar_one_or_none()
+    if site is None:
+        raise NotFoundError("edge", edge)
+    return site
+
+
 def colour_history(
     session: Session, node: str, start: int, end: int, *, limit: int = 10_000
 ) -> list[dict[str, Any]]:

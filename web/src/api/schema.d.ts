@@ -168,6 +168,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/devices/{device}/commands": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask a device to do something
+         * @description Send a command to the device's edge and wait for its reply, at most until it expires.
+         *
+         *     What the edge refuses, or could not do, is an outcome and no error. 409 when the edge is not
+         *     connected, or the device has none.
+         */
+        post: operations["command_device"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/devices/{device}/events": {
         parameters: {
             query?: never;
@@ -202,6 +225,30 @@ export interface paths {
         get: operations["list_edges"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/edges/{edge}/commands": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * An edge's commands
+         * @description Return what an edge did or refused in `[start, end)`, newest first (default: a day).
+         */
+        get: operations["list_commands"];
+        put?: never;
+        /**
+         * Ask an edge to do something
+         * @description Let an edge report everything now, or read its configuration file again.
+         */
+        post: operations["command_edge"];
         delete?: never;
         options?: never;
         head?: never;
@@ -935,6 +982,51 @@ export interface components {
             node: string;
         };
         /**
+         * CommandOutcome
+         * @description What became of a command.
+         * @enum {string}
+         */
+        CommandOutcome: "done" | "refused" | "failed" | "expired" | "unanswered";
+        /**
+         * CommandResult
+         * @description What became of a command.
+         * @example {
+         *       "at": 1763000000000,
+         *       "data": {
+         *         "switched": true
+         *       },
+         *       "edge": "jinxiu-b1",
+         *       "id": "0f6f3f0a-6e0e-4c52-9a1f-8e4f7c1d2a33",
+         *       "outcome": "done",
+         *       "reason": ""
+         *     }
+         */
+        CommandResult: {
+            /**
+             * At
+             * @description By the edge's clock; none without a reply.
+             */
+            at: number | null;
+            /**
+             * Data
+             * @description What the device or the edge told of it.
+             */
+            data: {
+                [key: string]: string | boolean | number;
+            };
+            /** Edge */
+            edge: string;
+            /** Id */
+            id: string;
+            /** @description `unanswered`: no reply came in time, and whether it was done is not known. */
+            outcome: components["schemas"]["CommandOutcome"];
+            /**
+             * Reason
+             * @description Why it was not done; empty where it was.
+             */
+            reason: string;
+        };
+        /**
          * Comment
          * @description A comment on an alert.
          * @example {
@@ -1095,6 +1187,44 @@ export interface components {
             presence: components["schemas"]["Presence"];
             /** Site */
             site: string | null;
+        };
+        /**
+         * DeviceCommand
+         * @description What a device is to do now.
+         * @example {
+         *       "action": "unlock",
+         *       "params": {},
+         *       "reason": "a resident has no card",
+         *       "ttl_s": 15
+         *     }
+         */
+        DeviceCommand: {
+            /**
+             * Action
+             * @description `unlock` and `relay_output` only where the edge's own file allows them; they need a
+             *     reason.
+             * @enum {string}
+             */
+            action: "relay_output" | "unlock" | "snapshot" | "report";
+            /**
+             * Params
+             * @description For `relay_output`: `{"on": true, "for_s": 30}`.
+             */
+            params?: {
+                [key: string]: string | boolean | number;
+            };
+            /**
+             * Reason
+             * @description Why it is asked; stands in the audit.
+             * @default
+             */
+            reason: string;
+            /**
+             * Ttl S
+             * @description It is not done later than so many seconds from now.
+             * @default 15
+             */
+            ttl_s: number;
         };
         /**
          * DeviceDetail
@@ -1338,6 +1468,34 @@ export interface components {
             since: number | null;
             /** Site */
             site: string;
+        };
+        /**
+         * EdgeCommand
+         * @description What an edge is to do now: report everything, or read its configuration again.
+         * @example {
+         *       "action": "report",
+         *       "reason": "after the power cut",
+         *       "ttl_s": 30
+         *     }
+         */
+        EdgeCommand: {
+            /**
+             * Action
+             * @enum {string}
+             */
+            action: "report" | "reload";
+            /**
+             * Reason
+             * @description Why it is asked; stands in the audit.
+             * @default
+             */
+            reason: string;
+            /**
+             * Ttl S
+             * @description It is not done later than so many seconds from now.
+             * @default 15
+             */
+            ttl_s: number;
         };
         /**
          * Health
@@ -1924,6 +2082,75 @@ export interface components {
             series: components["schemas"]["SeriesState"];
         };
         /**
+         * ToldCommand
+         * @description One command as the edge journalled it: the lasting audit.
+         * @example {
+         *       "action": "unlock",
+         *       "at": 1763000000000,
+         *       "by": "admin",
+         *       "command": "0f6f3f0a-6e0e-4c52-9a1f-8e4f7c1d2a33",
+         *       "local": false,
+         *       "outcome": "done",
+         *       "reason": "a resident has no card",
+         *       "target": "jinxiu-b1-lobby"
+         *     }
+         */
+        ToldCommand: {
+            /** Action */
+            action: string;
+            /**
+             * At
+             * @example 1763000000000
+             */
+            at: number;
+            /** By */
+            by: string;
+            /** Command */
+            command: string;
+            /**
+             * Local
+             * @description A local rule of the edge asked for it.
+             */
+            local: boolean;
+            /** Outcome */
+            outcome: string;
+            /** Reason */
+            reason: string | null;
+            /**
+             * Target
+             * @description The device; none: the edge itself.
+             */
+            target: string | null;
+        };
+        /**
+         * ToldCommands
+         * @description An edge's commands, newest first.
+         * @example {
+         *       "complete": true,
+         *       "items": [
+         *         {
+         *           "action": "unlock",
+         *           "at": 1763000000000,
+         *           "by": "admin",
+         *           "command": "0f6f3f0a-6e0e-4c52-9a1f-8e4f7c1d2a33",
+         *           "local": false,
+         *           "outcome": "done",
+         *           "reason": "a resident has no card",
+         *           "target": "jinxiu-b1-lobby"
+         *         }
+         *       ]
+         *     }
+         */
+        ToldCommands: {
+            /**
+             * Complete
+             * @description False where older ones of the window were left out: ask again with an earlier end.
+             */
+            complete: boolean;
+            /** Items */
+            items: components["schemas"]["ToldCommand"][];
+        };
+        /**
          * Tree
          * @description The whole tree, parents before their children.
          * @example {
@@ -2090,17 +2317,21 @@ export type Colour = components['schemas']['Colour'];
 export type ColourChange = components['schemas']['ColourChange'];
 export type ColourCounts = components['schemas']['ColourCounts'];
 export type ColourHistory = components['schemas']['ColourHistory'];
+export type CommandOutcome = components['schemas']['CommandOutcome'];
+export type CommandResult = components['schemas']['CommandResult'];
 export type Comment = components['schemas']['Comment'];
 export type Datum = components['schemas']['Datum'];
 export type DeadLetter = components['schemas']['DeadLetter'];
 export type DeadLetterPage = components['schemas']['DeadLetterPage'];
 export type Device = components['schemas']['Device'];
+export type DeviceCommand = components['schemas']['DeviceCommand'];
 export type DeviceDetail = components['schemas']['DeviceDetail'];
 export type DeviceEvent = components['schemas']['DeviceEvent'];
 export type DeviceEvents = components['schemas']['DeviceEvents'];
 export type DeviceFamily = components['schemas']['DeviceFamily'];
 export type DevicePage = components['schemas']['DevicePage'];
 export type Edge = components['schemas']['Edge'];
+export type EdgeCommand = components['schemas']['EdgeCommand'];
 export type Health = components['schemas']['Health'];
 export type Job = components['schemas']['Job'];
 export type Level = components['schemas']['Level'];
@@ -2131,6 +2362,8 @@ export type SignIn = components['schemas']['SignIn'];
 export type SignedUser = components['schemas']['SignedUser'];
 export type SiteKind = components['schemas']['SiteKind'];
 export type System = components['schemas']['System'];
+export type ToldCommand = components['schemas']['ToldCommand'];
+export type ToldCommands = components['schemas']['ToldCommands'];
 export type Tree = components['schemas']['Tree'];
 export type TreeGroup = components['schemas']['TreeGroup'];
 export type TreeNode = components['schemas']['TreeNode'];
@@ -2626,6 +2859,86 @@ export interface operations {
             };
         };
     };
+    command_device: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                device: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeviceCommand"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CommandResult"];
+                };
+            };
+            /** @description No session, or it has expired: sign in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The role, the CSRF token or the origin does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description There is no such thing, or it is outside your scope. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The state has changed meanwhile. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A parameter or field is refused; `field` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A store does not answer; `Retry-After` says when to retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
     list_events: {
         parameters: {
             query?: {
@@ -2711,6 +3024,148 @@ export interface operations {
             };
             /** @description No session, or it has expired: sign in. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A store does not answer; `Retry-After` says when to retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    list_commands: {
+        parameters: {
+            query?: {
+                start?: number | null;
+                end?: number | null;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                edge: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ToldCommands"];
+                };
+            };
+            /** @description No session, or it has expired: sign in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description There is no such thing, or it is outside your scope. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A parameter or field is refused; `field` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A store does not answer; `Retry-After` says when to retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    command_edge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                edge: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EdgeCommand"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CommandResult"];
+                };
+            };
+            /** @description No session, or it has expired: sign in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The role, the CSRF token or the origin does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description There is no such thing, or it is outside your scope. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The state has changed meanwhile. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A parameter or field is refused; `field` names it. */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };

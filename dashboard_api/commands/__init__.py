@@ -1,0 +1,1 @@
+"""Commands to devices and edges, and what became of them."""
