@@ -6,25 +6,28 @@ CS is the sum modulo 256 from 68 to the end of DATA.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from core.contracts.errors import ContractError
 from core.runtime.clock import Clock
-from simulators.devices.dlt645 import collide
 from simulators.devices.listener import Listener
+from simulators.devices.meter_line import (
+    START,
+    FrameCutter,
+    MeterLine,
+    collide,
+    matches,
+    sealed,
+)
+from simulators.devices.peer import SocketPeer
 from simulators.devices.water_meter import FlowMeterModel, FlowMeterState
 from simulators.rhythms import local
 
-WAKE_UP, START, END = 0xFE, 0x68, 0x16
-OVERHEAD = 13
-MAXIMUM_DATA = 200
 READ, READ_ADDRESS = 0x01, 0x03
 REPLY, ERROR_REPLY = 0x80, 0xC0
 CURRENT_DATA, ADDRESS = b"\x1f\x90", b"\x0a\x81"
 M3, M3_H, KWH, KW = 0x2C, 0x35, 0x05, 0x17
-_ANY = "AA"
-_IDLE_S = 600.0
+_ANY_TYPE = 0xAA
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,49 +41,17 @@ class Frame:
 
     def encode(self) -> bytes:
         """Return the frame as it travels, without the wake-up bytes."""
-        address = bytes(reversed(bytes.fromhex(self.address)))
-        body = bytes((START, self.kind, *address, self.control, len(self.data))) + self.data
-        return body + bytes((sum(body) & 0xFF, END))
+        address = bytes.fromhex(self.address)[::-1]
+        return sealed(bytes((START, self.kind, *address, self.control)), self.data)
 
 
-class FrameReader:
-    """Cuts frames out of a byte stream and counts every byte that belongs to none."""
+class FrameReader(FrameCutter[Frame]):
+    """Cuts frames of CJ/T 188 out of a byte stream."""
 
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self.skipped = 0
+    length_at = 10
 
-    def feed(self, chunk: bytes) -> list[Frame]:
-        """Add received bytes; return the whole frames that they complete."""
-        self._buffer += chunk
-        frames = []
-        while self._buffer:
-            size = self._size()
-            if size is None:
-                break
-            if size == 0:
-                self.skipped += self._buffer[0] != WAKE_UP
-                del self._buffer[0]
-                continue
-            raw, self._buffer = bytes(self._buffer[:size]), self._buffer[size:]
-            address = bytes(reversed(raw[2:9])).hex().upper()
-            frames.append(Frame(raw[1], address, raw[9], raw[11:-2]))
-        return frames
-
-    def _size(self) -> int | None:
-        """Return the size of the frame at the front, 0: none is there, None: too early."""
-        buffer = self._buffer
-        if buffer[0] != START:
-            return 0
-        if len(buffer) < OVERHEAD - 2:
-            return None
-        size = buffer[10] + OVERHEAD
-        if buffer[10] > MAXIMUM_DATA:
-            return 0
-        if len(buffer) < size:
-            return None
-        good = sum(buffer[: size - 2]) & 0xFF == buffer[size - 2] and buffer[size - 1] == END
-        return size if good else 0
+    def _frame(self, raw: bytes) -> Frame:
+        return Frame(raw[1], raw[2:9][::-1].hex().upper(), raw[9], raw[11:-2])
 
 
 def bcd(value: float, decimals: int, size: int) -> bytes:
@@ -105,8 +76,10 @@ def current_data(kind: int, state: FlowMeterState) -> bytes:
     return heat + heat + power + flow + volume + temperatures + hours + clock + status
 
 
-class FlowMeterGateway:
-    """Answers for its meters on one TCP port; ``meters`` maps 14-digit addresses to models."""
+class FlowMeterGateway(MeterLine[Frame], SocketPeer):
+    """Answers for its meters, by their 14-digit addresses, on one TCP port."""
+
+    wake_up_bytes = 3
 
     def __init__(
         self, clock: Clock, meters: dict[str, FlowMeterModel], *,
@@ -116,42 +89,14 @@ class FlowMeterGateway:
         for address in meters:
             if len(address) != 14 or not address.isalnum():
                 raise ContractError(f"{address!r} is not a meter address", remedy="14 digits")
+        MeterLine.__init__(self)
+        SocketPeer.__init__(self, Listener(self.serve, host=host, port=port))
         self._clock = clock
         self._meters = meters
         self._turn = -1 if high_byte_first else 1
-        self._listener = Listener(self._serve, host=host, port=port)
-        self.answered = 0
-        self.refused = 0
 
-    @property
-    def port(self) -> int:
-        """Return the port that the gateway listens on."""
-        return self._listener.port
-
-    @property
-    def listener(self) -> Listener:
-        """Return the socket, which a scenario may close for a while."""
-        return self._listener
-
-    async def start(self) -> None:
-        """Listen."""
-        await self._listener.start()
-
-    async def stop(self) -> None:
-        """Close every connection."""
-        await self._listener.stop()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        frames = FrameReader()
-        while True:
-            async with asyncio.timeout(_IDLE_S):
-                chunk = await reader.read(4096)
-            if not chunk:
-                return
-            for reply in [self.reply(frame) for frame in frames.feed(chunk)]:
-                if reply:
-                    writer.write(bytes((WAKE_UP,)) * 3 + reply)
-            await writer.drain()
+    def _cutter(self) -> FrameReader:
+        return FrameReader()
 
     def reply(self, request: Frame) -> bytes:
         """Return the bytes that follow a request on the line: of several who answer, a mess."""
@@ -160,7 +105,9 @@ class FlowMeterGateway:
         meant = [
             self._answer(address, meter, request)
             for address, meter in self._meters.items()
-            if meter.answers and _means(request, address, meter.kind)
+            if meter.answers
+            and request.kind in (_ANY_TYPE, meter.kind)
+            and matches(request.address, address)
         ]
         return collide([frame.encode() for frame in meant])
 
@@ -177,9 +124,3 @@ class FlowMeterGateway:
         self.refused += 1
         status = meter.state(self._clock.now_ms()).status.to_bytes(2, "little")
         return Frame(meter.kind, address, request.control | ERROR_REPLY, number + status)
-
-
-def _means(request: Frame, address: str, kind: int) -> bool:
-    pairs = [(request.address[at : at + 2], address[at : at + 2]) for at in range(0, 14, 2)]
-    same = all(asked in (_ANY, own) for asked, own in pairs)
-    return same and request.kind in (0xAA, kind)

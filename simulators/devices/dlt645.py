@@ -9,20 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.contracts.errors import ContractError
+from simulators.devices.meter_line import START, FrameCutter, sealed
 
-WAKE_UP = 0xFE
-START = 0x68
-END = 0x16
 OFFSET = 0x33
-#: Bytes of a frame around its data.
-OVERHEAD = 12
-#: The longest data field that the standard allows (reads 200, writes 50).
-MAXIMUM_DATA = 200
 
 READ = 0x11
 READ_NEXT = 0x12
 READ_ADDRESS = 0x13
-BROADCAST_TIME = 0x08
 REPLY = 0x80
 MORE = 0x20
 ERROR_REPLY = 0xC0
@@ -30,7 +23,6 @@ ERROR_OTHER = 0x01
 ERROR_NO_DATA = 0x02
 
 BROADCAST = "99" * 6
-WILDCARD = "AA" * 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,65 +35,20 @@ class Frame:
 
     def encode(self) -> bytes:
         """Return the frame as it travels, without the wake-up bytes."""
-        body = bytes(
-            (
-                START,
-                *reversed(bytes.fromhex(self.address)),
-                START,
-                self.control,
-                len(self.data),
-                *((byte + OFFSET) & 0xFF for byte in self.data),
-            )
-        )
-        return body + bytes((sum(body) & 0xFF, END))
+        address = bytes.fromhex(self.address)[::-1]
+        data = bytes((byte + OFFSET) & 0xFF for byte in self.data)
+        return sealed(bytes((START, *address, START, self.control)), data)
 
 
-class FrameReader:
-    """Cuts frames out of a byte stream and counts every byte that belongs to none."""
+class FrameReader(FrameCutter[Frame]):
+    """Cuts frames of DL/T 645 out of a byte stream."""
 
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self.skipped = 0
+    length_at = 9
+    second_start_at = 7
 
-    def feed(self, chunk: bytes) -> list[Frame]:
-        """Add received bytes; return the whole frames that they complete."""
-        self._buffer += chunk
-        frames = []
-        while (taken := self._take()) is not None:
-            if isinstance(taken, Frame):
-                frames.append(taken)
-        return frames
-
-    def _take(self) -> Frame | int | None:
-        """Return a frame, the number of bytes skipped, or None when more bytes are needed."""
-        buffer = self._buffer
-        if not buffer:
-            return None
-        if buffer[0] == WAKE_UP:
-            del buffer[0]
-            return 1
-        if buffer[0] != START or (len(buffer) > 7 and buffer[7] != START):
-            return self._skip()
-        if len(buffer) < OVERHEAD - 2:
-            return None
-        size = buffer[9]
-        if size > MAXIMUM_DATA:
-            return self._skip()
-        total = size + OVERHEAD
-        if len(buffer) < total:
-            return None
-        if buffer[total - 1] != END or sum(buffer[: total - 2]) & 0xFF != buffer[total - 2]:
-            return self._skip()
-        address = bytes(reversed(buffer[1:7])).hex().upper()
-        data = bytes((byte - OFFSET) & 0xFF for byte in buffer[10 : total - 2])
-        frame = Frame(address, buffer[8], data)
-        del buffer[:total]
-        return frame
-
-    def _skip(self) -> int:
-        del self._buffer[0]
-        self.skipped += 1
-        return 1
+    def _frame(self, raw: bytes) -> Frame:
+        data = bytes((byte - OFFSET) & 0xFF for byte in raw[10:-2])
+        return Frame(raw[1:7][::-1].hex().upper(), raw[8], data)
 
 
 def bcd(value: float, decimals: int, size: int, *, signed: bool = False) -> bytes:
@@ -119,27 +66,6 @@ def bcd(value: float, decimals: int, size: int, *, signed: bool = False) -> byte
     if value < 0 and scaled:
         out[-1] |= 0x80
     return bytes(out)
-
-
-def matches(pattern: str, address: str) -> bool:
-    """Tell whether a request's address means a meter: AA stands for any byte (from the top)."""
-    pairs = [(pattern[at : at + 2], address[at : at + 2]) for at in range(0, 12, 2)]
-    return all(asked in ("AA", own) for asked, own in pairs)
-
-
-def collide(replies: list[bytes]) -> bytes:
-    """Return what is heard when several answer at once; of one, its own bytes.
-
-    On RS-485 the dominant level wins, so that the bits of all are mixed.
-    """
-    if not replies:
-        return b""
-    heard = bytearray(max(map(len, replies)))
-    heard[:] = b"\xff" * len(heard)
-    for reply in replies:
-        for index, byte in enumerate(reply):
-            heard[index] &= byte
-    return bytes(heard)
 
 
 def word(value: int) -> bytes:

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 
 from core.runtime.clock import Clock
 from simulators.devices.elevator_model import CarState, ElevatorModel
-from simulators.devices.listener import Listener
 from simulators.devices.modbus import (
     ILLEGAL_FUNCTION,
     Bank,
@@ -85,7 +84,7 @@ class ElevatorGateway(ModbusPeer):
         super().__init__(self.banks, framing=framing, host=host, port=port)
 
 
-class ElevatorPeer:
+class ElevatorPeer(ElevatorGateway):
     """One lift behind its own Modbus TCP port."""
 
     def __init__(
@@ -97,43 +96,16 @@ class ElevatorPeer:
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
+        super().__init__(clock, {unit: model}, host=host, port=port)
         self.model = model
-        self._gateway = ElevatorGateway(clock, {unit: model}, host=host, port=port)
-        self._unit = unit
-
-    @property
-    def port(self) -> int:
-        """Return the port; the one asked for before the start."""
-        return self._gateway.port
-
-    @property
-    def open(self) -> bool:
-        """Tell whether the lift answers."""
-        return self._gateway.open
-
-    @property
-    def listener(self) -> Listener:
-        """Return the socket, whose line can go wrong."""
-        return self._gateway.listener
+        self._number = unit
 
     @property
     def unit(self) -> Unit:
         """Return the lift as a Modbus unit, with its faults."""
-        return self._gateway.units[self._unit]
+        return self.units[self._number]
 
     @property
     def reads(self) -> int:
         """Return how often the registers were read."""
-        return self._gateway.banks[self._unit].reads
-
-    async def start(self) -> None:
-        """Listen on the port, or on another one when it is taken."""
-        await self._gateway.start()
-
-    async def suspend(self) -> None:
-        """Drop every connection and refuse new ones until :meth:`start`; the port is kept."""
-        await self._gateway.suspend()
-
-    async def stop(self) -> None:
-        """Drop every connection and give the port back."""
-        await self._gateway.stop()
+        return self.banks[self._number].reads

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 from core.contracts.errors import ContractError
 from core.runtime.clock import Clock
 from simulators.devices import dlt645
-from simulators.devices.dlt645 import Frame, FrameReader, bcd, collide, word
+from simulators.devices.dlt645 import Frame, FrameReader, bcd, word
 from simulators.devices.listener import Listener
+from simulators.devices.meter_line import MAXIMUM_DATA, MeterLine, collide, matches
 from simulators.devices.meter_model import CAPACITY_KWH, TARIFF_SHARES, MeterModel, MeterState
-from simulators.devices.serial_port import SerialPort
+from simulators.devices.peer import SerialPeer, SocketPeer
 from simulators.rhythms import local
 
 Encoder = Callable[[MeterState], bytes]
-_IDLE_S = 600.0
 #: Registers that a bad transmission may show as 0.
 _REGISTERS = frozenset({0x00000000, 0x00010000})
 
@@ -119,37 +118,23 @@ def _counter(counts: tuple[int, ...], *, single: bool) -> bytes:
     return b"".join(bcd(count, 0, 3) + bcd(5 * count, 0, 3) for count in counts)
 
 
-class MeterLine:
-    """The meters of one line and what they answer; ``meters`` maps 12-digit addresses to models."""
+class ElectricityLine(MeterLine[Frame]):
+    """Meters by their 12-digit addresses."""
+
+    wake_up_bytes = 4
 
     def __init__(self, clock: Clock, meters: dict[str, MeterModel]) -> None:
         for address in meters:
             if len(address) != 12 or not address.isdecimal():
                 raise ContractError(f"{address!r} is not a meter address", remedy="12 digits")
+        super().__init__()
         self._clock = clock
         self._meters = meters
-        self.frame_bytes = dlt645.MAXIMUM_DATA - 4
+        self.frame_bytes = MAXIMUM_DATA - 4
         """An answer longer than this goes out in several frames."""
-        self.answered = 0
-        self.refused = 0
-        self.unread_bytes = 0
-        """Bytes that belonged to no frame."""
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer what comes over one connection."""
-        frames = FrameReader()
-        while True:
-            async with asyncio.timeout(_IDLE_S):
-                chunk = await reader.read(4096)
-            if not chunk:
-                return
-            skipped = frames.skipped
-            replies = [self.reply(frame) for frame in frames.feed(chunk)]
-            self.unread_bytes += frames.skipped - skipped
-            for reply in replies:
-                if reply:
-                    writer.write(bytes((dlt645.WAKE_UP,)) * 4 + reply)
-            await writer.drain()
+    def _cutter(self) -> FrameReader:
+        return FrameReader()
 
     def reply(self, request: Frame) -> bytes:
         """Return the bytes that follow a request on the line: of several who answer, a mess."""
@@ -158,7 +143,7 @@ class MeterLine:
         meant = [
             self._answer(Frame(address, request.control, request.data), meter)
             for address, meter in self._meters.items()
-            if meter.answers and dlt645.matches(request.address, address)
+            if meter.answers and matches(request.address, address)
         ]
         return collide([frame.encode() for frame in meant if frame is not None])
 
@@ -203,55 +188,19 @@ class MeterLine:
         return Frame(request.address, request.control | dlt645.ERROR_REPLY, bytes((error,)))
 
 
-class MeterGateway(MeterLine):
+class MeterGateway(ElectricityLine, SocketPeer):
     """A gateway's TCP port and the meters on its line."""
 
     def __init__(
         self, clock: Clock, meters: dict[str, MeterModel], *, host: str = "127.0.0.1", port: int = 0
     ) -> None:
-        super().__init__(clock, meters)
-        self._listener = Listener(self.serve, host=host, port=port)
-
-    @property
-    def port(self) -> int:
-        """Return the port that the gateway listens on."""
-        return self._listener.port
-
-    @property
-    def listener(self) -> Listener:
-        """Return the socket, which a scenario may close for a while."""
-        return self._listener
-
-    async def start(self) -> None:
-        """Listen."""
-        await self._listener.start()
-
-    async def stop(self) -> None:
-        """Close every connection."""
-        await self._listener.stop()
+        ElectricityLine.__init__(self, clock, meters)
+        SocketPeer.__init__(self, Listener(self.serve, host=host, port=port))
 
 
-class SerialMeters(MeterLine):
+class SerialMeters(ElectricityLine, SerialPeer):
     """Meters on a serial port: a pseudo-terminal, found at ``path``."""
 
     def __init__(self, clock: Clock, meters: dict[str, MeterModel], path: Path) -> None:
-        super().__init__(clock, meters)
-        self._listener = SerialPort(self.serve, path)
-
-    @property
-    def port(self) -> str:
-        """Return the path of the serial port."""
-        return str(self._listener.path)
-
-    @property
-    def listener(self) -> SerialPort:
-        """Return the port, which a scenario may unplug for a while."""
-        return self._listener
-
-    async def start(self) -> None:
-        """Plug the port in."""
-        await self._listener.start()
-
-    async def stop(self) -> None:
-        """Unplug it."""
-        await self._listener.stop()
+        ElectricityLine.__init__(self, clock, meters)
+        SerialPeer.__init__(self, self.serve, path)

@@ -11,15 +11,16 @@ import struct
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 from simulators.devices.listener import Listener
+from simulators.devices.peer import SocketPeer
 
 Table = Literal["coil", "discrete", "input", "holding"]
 Framing = Literal["tcp", "rtu"]
 
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
-DEVICE_FAILURE, BUSY, PATH_UNAVAILABLE, TARGET_SILENT = 4, 6, 0x0A, 0x0B
+DEVICE_FAILURE, BUSY = 4, 6
 
 _READS: dict[int, Table] = {1: "coil", 2: "discrete", 3: "holding", 4: "input"}
 _WRITE_COIL, _WRITE_REGISTER, _WRITE_COILS, _WRITE_REGISTERS, _IDENTIFY = 5, 6, 15, 16, 43
@@ -210,16 +211,6 @@ def crc(data: bytes) -> bytes:
     return value.to_bytes(2, "little")
 
 
-class Writer(Protocol):
-    """Where answers go; line faults act in it."""
-
-    def write(self, chunk: bytes) -> None:
-        """Write."""
-
-    async def drain(self) -> None:
-        """Flush."""
-
-
 class Line:
     """Takes requests out of a stream of bytes and answers them."""
 
@@ -228,7 +219,7 @@ class Line:
         self._framing = framing
         self._buffer = b""
 
-    async def feed(self, chunk: bytes, writer: Writer) -> None:
+    async def feed(self, chunk: bytes, writer: asyncio.StreamWriter) -> None:
         """Take what came in and answer what is whole."""
         self._buffer += chunk
         for prefix, number, pdu in self._requests():
@@ -296,7 +287,25 @@ def _request_size(buffer: bytes) -> int | None:
     return 7 if function == _IDENTIFY else 8
 
 
-class ModbusPeer:
+class ModbusUnits:
+    """Units by their numbers, and how they answer on a connection."""
+
+    def __init__(self, banks: Mapping[int, Bank], framing: Framing) -> None:
+        self.units = {number: Unit(bank) for number, bank in banks.items()}
+        self._framing = framing
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer what comes over one connection."""
+        line = Line(self.units, self._framing)
+        while True:
+            async with asyncio.timeout(_IDLE_S):
+                chunk = await reader.read(1024)
+            if not chunk:
+                return
+            await line.feed(chunk, writer)
+
+
+class ModbusPeer(ModbusUnits, SocketPeer):
     """A gateway on TCP with units behind it; ``framing`` rtu is a transparent serial server."""
 
     def __init__(
@@ -307,37 +316,5 @@ class ModbusPeer:
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
-        self.units = {number: Unit(bank) for number, bank in banks.items()}
-        self._framing = framing
-        self.listener = Listener(self._serve, host=host, port=port)
-
-    @property
-    def port(self) -> int:
-        """Return the port; the one asked for before the start."""
-        return self.listener.port
-
-    @property
-    def open(self) -> bool:
-        """Tell whether connections are accepted."""
-        return self.listener.open
-
-    async def start(self) -> None:
-        """Listen."""
-        await self.listener.start()
-
-    async def suspend(self) -> None:
-        """Drop every connection and refuse new ones until :meth:`start`; the port is kept."""
-        await self.listener.suspend()
-
-    async def stop(self) -> None:
-        """Drop every connection and give the port back."""
-        await self.listener.stop()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line = Line(self.units, self._framing)
-        while True:
-            async with asyncio.timeout(_IDLE_S):
-                chunk = await reader.read(1024)
-            if not chunk:
-                return
-            await line.feed(chunk, writer)
+        ModbusUnits.__init__(self, banks, framing)
+        SocketPeer.__init__(self, Listener(self.serve, host=host, port=port))

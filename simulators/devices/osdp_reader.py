@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
-import tty
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import cast
 
 import osdp_sys
 
 from core.contracts.errors import ContractError
-from simulators.devices.faults import FaultyWriter, LineFaults
 from simulators.devices.libosdp import PeripheralDevice
 from simulators.devices.listener import Listener
+from simulators.devices.peer import SerialPeer, SocketPeer
 
 _IDLE_S = 0.05
 _CHUNK = 1024
@@ -204,117 +201,19 @@ class OsdpLine:
             await writer.drain()
 
 
-class OsdpConverter:
+class OsdpConverter(OsdpLine, SocketPeer):
     """An RS-485 converter on TCP with its readers."""
 
     def __init__(
         self, readers: Iterable[OsdpReader], *, host: str = "127.0.0.1", port: int = 0
     ) -> None:
-        self.line = OsdpLine(readers)
-        self.listener = Listener(self.line.serve, host=host, port=port)
-
-    @property
-    def readers(self) -> dict[int, OsdpReader]:
-        """Return the readers by their address."""
-        return self.line.readers
-
-    @property
-    def port(self) -> int:
-        """Return the port that it listens on."""
-        return self.listener.port
-
-    async def start(self) -> None:
-        """Listen."""
-        await self.listener.start()
-
-    async def stop(self) -> None:
-        """Close every connection."""
-        await self.listener.stop()
+        OsdpLine.__init__(self, readers)
+        SocketPeer.__init__(self, Listener(self.serve, host=host, port=port))
 
 
-class _PtyWriter:
-    """The writing end of a pty, as much of a stream writer as :class:`FaultyWriter` needs."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self.transport = self
-
-    def write(self, data: bytes) -> None:
-        # A pty that nobody reads fills up; a wire loses what nobody hears.
-        with contextlib.suppress(BlockingIOError, OSError):
-            os.write(self._descriptor, data)
-
-    async def drain(self) -> None:
-        await asyncio.sleep(0)
-
-    def abort(self) -> None:
-        """Do nothing: a serial line is not reset."""
-
-
-class OsdpSerialPort:
+class OsdpSerialPort(OsdpLine, SerialPeer):
     """A serial port with its readers: a pty behind a link at ``path``."""
 
     def __init__(self, readers: Iterable[OsdpReader], path: Path) -> None:
-        self.line = OsdpLine(readers)
-        self.path = path
-        self.faults = LineFaults()
-        self._descriptors: tuple[int, int] | None = None
-        self._task: asyncio.Task[None] | None = None
-
-    @property
-    def readers(self) -> dict[int, OsdpReader]:
-        """Return the readers by their address."""
-        return self.line.readers
-
-    @property
-    def port(self) -> str:
-        """Return the name of the serial port."""
-        return str(self.path)
-
-    async def start(self) -> None:
-        """Plug the port in."""
-        if self._task is not None:
-            return
-        ours, theirs = os.openpty()
-        tty.setraw(theirs)
-        os.set_blocking(ours, False)
-        self.path.unlink(missing_ok=True)
-        self.path.symlink_to(os.ttyname(theirs))
-        # Ours of the other end stays open: without it a pty ends with its last user.
-        self._descriptors = (ours, theirs)
-        stream = asyncio.StreamReader()
-        asyncio.get_running_loop().add_reader(ours, _pump, ours, stream)
-        writer = cast(
-            "asyncio.StreamWriter",
-            FaultyWriter(cast("asyncio.StreamWriter", _PtyWriter(ours)), self.faults),
-        )
-        self._task = asyncio.create_task(_for_ever(self.line.serve, stream, writer))
-
-    async def stop(self) -> None:
-        """Pull the port out: it is gone, link and all."""
-        task, self._task = self._task, None
-        if task is None or self._descriptors is None:
-            return
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        asyncio.get_running_loop().remove_reader(self._descriptors[0])
-        for descriptor in self._descriptors:
-            os.close(descriptor)
-        self._descriptors = None
-        self.path.unlink(missing_ok=True)
-
-
-def _pump(descriptor: int, stream: asyncio.StreamReader) -> None:
-    with contextlib.suppress(BlockingIOError, OSError):
-        stream.feed_data(os.read(descriptor, _CHUNK))
-
-
-async def _for_ever(
-    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-) -> None:
-    while True:
-        # A cut costs a serial line its packet and nothing else.
-        with contextlib.suppress(ConnectionError):
-            await serve(reader, writer)
+        OsdpLine.__init__(self, readers)
+        SerialPeer.__init__(self, self.serve, path)

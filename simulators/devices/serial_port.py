@@ -22,7 +22,6 @@ class _Writer:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self.cut = False
 
     @property
     def transport(self) -> _Writer:
@@ -37,7 +36,7 @@ class _Writer:
         await asyncio.sleep(0)
 
     def abort(self) -> None:
-        self.cut = True
+        pass  # whoever aborts leaves the handler, too, and with that the port is plugged anew
 
     def close(self) -> None:
         pass

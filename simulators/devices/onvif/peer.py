@@ -12,7 +12,6 @@ from html import escape
 
 from core.runtime.clock import Clock
 from simulators.devices.http import DigestSignIn, HttpPeer, Request, Response
-from simulators.devices.listener import Listener
 from simulators.devices.onvif.events import EventBoard, PullPoint, Topic
 from simulators.devices.onvif.soap import (
     NAMESPACES,
@@ -24,6 +23,7 @@ from simulators.devices.onvif.soap import (
     read,
     utc,
 )
+from simulators.devices.peer import SocketPeer
 
 _LONGEST_PULL_S = 60.0
 _MESSAGES = 100
@@ -56,7 +56,7 @@ class OnvifFaults:
     """It takes a relative termination time for one that is over already."""
 
 
-class OnvifDevice:
+class OnvifDevice(SocketPeer):
     """One device. A camera or a door controller adds its operations and topics."""
 
     model = "SIM-1"
@@ -75,6 +75,7 @@ class OnvifDevice:
         port: int = 0,
     ) -> None:
         """``sign_in``: ``token`` (WS-Security), ``digest`` (HTTP), or ``both``."""
+        super().__init__(HttpPeer(self._answer, host=host, port=port).listener)
         self.name = name
         self.faults = OnvifFaults()
         self.board = EventBoard(self.now_ms, topics)
@@ -85,7 +86,6 @@ class OnvifDevice:
         self._sign_in = sign_in
         self._token = TokenSignIn(username, password)
         self._digest = DigestSignIn("ONVIF", username, password)
-        self._http = HttpPeer(self._answer, host=host, port=port)
         self._operations: dict[tuple[str, str], Operation] = {
             (NAMESPACES["tds"], "GetSystemDateAndTime"): self._date_and_time,
             (NAMESPACES["tds"], "GetDeviceInformation"): self._information,
@@ -101,24 +101,6 @@ class OnvifDevice:
         self.services: dict[str, str] = {"tds": "device_service", "tev": "event_service"}
 
     # -- life --------------------------------------------------------------------------------
-
-    @property
-    def listener(self) -> Listener:
-        """Return what holds the port, and the line's faults."""
-        return self._http.listener
-
-    @property
-    def port(self) -> int:
-        """Return the port."""
-        return self.listener.port
-
-    async def start(self) -> None:
-        """Listen."""
-        await self.listener.start()
-
-    async def stop(self) -> None:
-        """Close everything."""
-        await self.listener.stop()
 
     async def reboot(self) -> None:
         """Drop every connection and forget every subscription."""

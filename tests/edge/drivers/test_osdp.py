@@ -96,7 +96,7 @@ class Site:
 
     def packets(self) -> list[Packet]:
         reader = PacketReader()
-        return [p for raw in list(self.converter.line.traffic) for p in reader.feed(raw)]
+        return [p for raw in list(self.converter.traffic) for p in reader.feed(raw)]
 
 
 ALL = {"cards": [{"card": ME, "doors": "all"}]}
@@ -260,7 +260,7 @@ def test_what_is_on_the_wire(tmp_path: Path) -> None:
             await site.until(lambda: len(site.sink.of("access.granted")) == 2)
             await site.until(lambda: site.sink.counts["keys_without_card"] == 2)
             found = site.packets()
-        raw = b"".join(site.converter.line.traffic)
+        raw = b"".join(site.converter.traffic)
         asked = {p.code for p in found if not p.reply}
         answered = {p.code for p in found if p.reply}
         assert {0x60, 0x61, 0x62, 0x64, 0x65, 0x68, 0x76, 0x77} <= asked

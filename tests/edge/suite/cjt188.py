@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from simulators.devices.cjt188 import FlowMeterGateway
-from simulators.devices.faults import LineFaults
 from simulators.devices.water_meter import COLD_WATER, GAS, HEAT, FlowMeterModel
 
-from .peer import Peer
+from .peer import DevicePeer
 
 KINDS = {"cjt188-water": COLD_WATER, "cjt188-heat": HEAT, "cjt188-gas": GAS}
 
 
-class Cjt188Peer(Peer):
+class Cjt188Peer(DevicePeer[FlowMeterGateway]):
     """Three meters behind one socket."""
 
     protocol = "cjt188"
@@ -26,36 +25,20 @@ class Cjt188Peer(Peer):
             device: FlowMeterModel(7, device, kind=kind) for device, kind in KINDS.items()
         }
         self.addresses = {device: f"7833{n:010d}" for n, device in enumerate(KINDS)}
-        self.gateway = FlowMeterGateway(
+        self.device = FlowMeterGateway(
             self.clock, {self.addresses[device]: model for device, model in self.meters.items()}
         )
-
-    async def start(self) -> None:
-        await self.gateway.start()
-
-    async def stop(self) -> None:
-        await self.gateway.stop()
 
     @property
     def entry(self) -> dict[str, Any]:
         return {
-            "driver": "cjt188", "host": "127.0.0.1", "port": self.gateway.port,
+            "driver": "cjt188", "host": "127.0.0.1", "port": self.device.port,
             "period_s": 0.3, "timeout_s": 0.4,
             "meters": [
                 {"device": device, "address": self.addresses[device], "type": f"{kind:02X}"}
                 for device, kind in KINDS.items()
             ],
         }  # fmt: skip
-
-    @property
-    def faults(self) -> LineFaults:
-        return self.gateway.listener.faults
-
-    async def refuse(self) -> None:
-        await self.gateway.listener.suspend()
-
-    async def accept(self) -> None:
-        await self.gateway.listener.start()
 
     async def stir(self) -> tuple[str, str]:
         self.meters["cjt188-water"].set_valve(self.clock.now_ms(), opened=False)

@@ -5,17 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from simulators.devices.faults import LineFaults
 from simulators.devices.meter import MeterGateway, SerialMeters
 from simulators.devices.meter_model import MeterModel
 from simulators.loads import LoadKind, LoadPlan, LoadSpec
 
-from .peer import Peer
+from .peer import DevicePeer
 
 ADDRESSES = ("000000000001", "000000000002")
 
 
-class Dlt645Peer(Peer):
+class Dlt645Peer(DevicePeer[MeterGateway | SerialMeters]):
     """A single-phase and a three-phase meter behind one socket."""
 
     protocol = "dlt645"
@@ -33,20 +32,14 @@ class Dlt645Peer(Peer):
         }
         self.first = f"{prefix}-1"
         self.by_address = dict(zip(ADDRESSES, self.meters.values(), strict=True))
-        self.line = self.make()
+        self.device = self.make()
 
     def make(self) -> MeterGateway | SerialMeters:
         return MeterGateway(self.clock, self.by_address)
 
-    async def start(self) -> None:
-        await self.line.start()
-
-    async def stop(self) -> None:
-        await self.line.stop()
-
     @property
     def channel(self) -> dict[str, Any]:
-        return {"host": "127.0.0.1", "port": self.line.port}
+        return {"host": "127.0.0.1", "port": self.device.port}
 
     @property
     def entry(self) -> dict[str, Any]:
@@ -57,16 +50,6 @@ class Dlt645Peer(Peer):
                 for (device, model), address in zip(self.meters.items(), ADDRESSES, strict=True)
             ],
         }  # fmt: skip
-
-    @property
-    def faults(self) -> LineFaults:
-        return self.line.listener.faults
-
-    async def refuse(self) -> None:
-        await self.line.listener.suspend()
-
-    async def accept(self) -> None:
-        await self.line.listener.start()
 
     async def stir(self) -> tuple[str, str]:
         self.meters[self.first].set_relay(self.clock.now_ms(), opened=True)
@@ -83,7 +66,7 @@ class SerialPeer(Dlt645Peer):
 
     @property
     def channel(self) -> dict[str, Any]:
-        return {"serial": {"port": self.line.port, "parity": "N", "gap_s": 0.001}}
+        return {"serial": {"port": self.device.port, "parity": "N", "gap_s": 0.001}}
 
 
 PEERS = (Dlt645Peer, SerialPeer)

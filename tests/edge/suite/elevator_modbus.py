@@ -8,17 +8,16 @@ from typing import Any, ClassVar
 
 from simulators.devices.elevator import ElevatorGateway
 from simulators.devices.elevator_model import ElevatorModel
-from simulators.devices.faults import LineFaults
 from simulators.lift_traffic import lift_traffic
 from simulators.rhythms import RESIDENTIAL
 
 from .modbus import NO_CHECK_SUM
-from .peer import Peer
+from .peer import DevicePeer
 
 FLOORS = [-1, *range(1, 12)]
 
 
-class ElevatorModbusPeer(Peer):
+class ElevatorModbusPeer(DevicePeer[ElevatorGateway]):
     """Two lifts, units 1 and 2."""
 
     protocol = "elevator_modbus"
@@ -33,31 +32,15 @@ class ElevatorModbusPeer(Peer):
             )
             for unit in (1, 2)
         }
-        self.gateway = ElevatorGateway(self.clock, self.models)
-
-    async def start(self) -> None:
-        await self.gateway.start()
-
-    async def stop(self) -> None:
-        await self.gateway.stop()
+        self.device = ElevatorGateway(self.clock, self.models)
 
     @property
     def entry(self) -> dict[str, Any]:
         return {
-            "driver": "elevator_modbus", "host": "127.0.0.1", "port": self.gateway.port,
+            "driver": "elevator_modbus", "host": "127.0.0.1", "port": self.device.port,
             "period_s": 0.3, "timeout_s": 0.5,
             "lifts": [{"device": f"elevator_modbus-{unit}", "unit": unit} for unit in (1, 2)],
         }  # fmt: skip
-
-    @property
-    def faults(self) -> LineFaults:
-        return self.gateway.listener.faults
-
-    async def refuse(self) -> None:
-        await self.gateway.suspend()
-
-    async def accept(self) -> None:
-        await self.gateway.start()
 
     async def stir(self) -> tuple[str, str]:
         self.models[2].fault(self.clock.now_ms(), 3)

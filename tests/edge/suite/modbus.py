@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from simulators.devices.faults import LineFaults
 from simulators.devices.io_module import IoModule
 from simulators.devices.meter_model import MeterModel
 from simulators.devices.modbus import Bank, Framing, ModbusPeer
@@ -14,12 +13,12 @@ from simulators.devices.modbus_meter import MeterBank
 from simulators.devices.modbus_serial import SerialModbusPeer
 from simulators.loads import LoadKind, LoadPlan, LoadSpec
 
-from .peer import Peer
+from .peer import DevicePeer
 
 NO_CHECK_SUM = "Modbus TCP has no check sum of its own: that of TCP guards the line"
 
 
-class _ModbusPeer(Peer):
+class _ModbusPeer(DevicePeer[ModbusPeer | SerialModbusPeer]):
     protocol = "modbus"
     expects = frozenset({"meter.reading"})
 
@@ -56,27 +55,11 @@ class _OnTcp(_ModbusPeer):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.peer = ModbusPeer(self.banks, framing=self.framing)
-
-    async def start(self) -> None:
-        await self.peer.start()
-
-    async def stop(self) -> None:
-        await self.peer.stop()
+        self.device = ModbusPeer(self.banks, framing=self.framing)
 
     @property
     def line(self) -> dict[str, Any]:
-        return {"host": "127.0.0.1", "port": self.peer.port, "framing": self.framing}
-
-    @property
-    def faults(self) -> LineFaults:
-        return self.peer.listener.faults
-
-    async def refuse(self) -> None:
-        await self.peer.suspend()
-
-    async def accept(self) -> None:
-        await self.peer.start()
+        return {"host": "127.0.0.1", "port": self.device.port, "framing": self.framing}
 
 
 class TcpPeer(_OnTcp):
@@ -100,27 +83,11 @@ class SerialPeer(_ModbusPeer):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.peer = SerialModbusPeer(self.banks, folder / "ttyRS485")
-
-    async def start(self) -> None:
-        await self.peer.start()
-
-    async def stop(self) -> None:
-        await self.peer.stop()
+        self.device = SerialModbusPeer(self.banks, folder / "ttyRS485")
 
     @property
     def line(self) -> dict[str, Any]:
-        return {"serial": {"port": str(self.peer.path), "baudrate": 9600}}
-
-    @property
-    def faults(self) -> LineFaults:
-        return self.peer.faults
-
-    async def refuse(self) -> None:
-        await self.peer.stop()
-
-    async def accept(self) -> None:
-        await self.peer.start()
+        return {"serial": {"port": self.device.port, "baudrate": 9600}}
 
 
 PEERS = (TcpPeer, RtuOverTcpPeer, SerialPeer)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from simulators.devices.faults import LineFaults
 from simulators.devices.onvif import OnvifCamera
 
-from .peer import Peer
+from .peer import DevicePeer
 
 
-class OnvifCameraPeer(Peer):
+class OnvifCameraPeer(DevicePeer[OnvifCamera]):
     """A camera whose field is entered."""
 
     protocol = "onvif_camera"
@@ -22,12 +21,6 @@ class OnvifCameraPeer(Peer):
         super().__init__(folder)
         self.device = OnvifCamera(self.clock, "yard", sign_in=self.sign_in)
 
-    async def start(self) -> None:
-        await self.device.start()
-
-    async def stop(self) -> None:
-        await self.device.stop()
-
     @property
     def entry(self) -> dict[str, Any]:
         name = "-".join(filter(None, (self.protocol, self.variant)))
@@ -36,16 +29,6 @@ class OnvifCameraPeer(Peer):
             "username": "edge", "password": "secret", "device": name,
             "timeout_s": 0.8, "pull_s": 0.5, "lifetime_s": 10,
         }  # fmt: skip
-
-    @property
-    def faults(self) -> LineFaults:
-        return self.device.listener.faults
-
-    async def refuse(self) -> None:
-        await self.device.listener.suspend()
-
-    async def accept(self) -> None:
-        await self.device.listener.start()
 
     async def stir(self) -> tuple[str, str]:
         self.device.intrude(active=True)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from simulators.devices.faults import LineFaults
 from simulators.devices.onvif import OnvifDoors
 
-from .peer import Peer
+from .peer import DevicePeer
 
 
-class OnvifDoorPeer(Peer):
+class OnvifDoorPeer(DevicePeer[OnvifDoors]):
     """Two doors behind one pull point; the controller's clock is an hour ahead."""
 
     protocol = "onvif_door"
@@ -22,12 +21,6 @@ class OnvifDoorPeer(Peer):
         self.device = OnvifDoors(self.clock, "gate", ["D1", "D2"], sign_in="token")
         self.device.faults.clock_offset_ms = 3_600_000
 
-    async def start(self) -> None:
-        await self.device.start()
-
-    async def stop(self) -> None:
-        await self.device.stop()
-
     @property
     def entry(self) -> dict[str, Any]:
         return {
@@ -36,16 +29,6 @@ class OnvifDoorPeer(Peer):
             "doors": {"D1": "onvif_door-1", "D2": "onvif_door-2"},
             "timeout_s": 0.8, "pull_s": 0.5, "lifetime_s": 10,
         }  # fmt: skip
-
-    @property
-    def faults(self) -> LineFaults:
-        return self.device.listener.faults
-
-    async def refuse(self) -> None:
-        await self.device.listener.suspend()
-
-    async def accept(self) -> None:
-        await self.device.listener.start()
 
     async def stir(self) -> tuple[str, str]:
         self.device.force("D2")

@@ -9,18 +9,17 @@ import yaml
 
 from edge.pseudonym import Pseudonyms
 from edge.wiegand import Card
-from simulators.devices.faults import LineFaults
 from simulators.devices.osdp_reader import OsdpConverter, OsdpReader, OsdpSerialPort
 from simulators.devices.wiegand import w26
 
-from .peer import Peer
+from .peer import DevicePeer
 
 KEY = bytes(range(16))
 PSEUDONYM_KEY = b"k" * 32
 FACILITY, NUMBER = 123, 4567
 
 
-class _OsdpPeer(Peer):
+class _OsdpPeer(DevicePeer[OsdpConverter | OsdpSerialPort]):
     """A reader with lock, contact and a fire contact on a secure channel; another one in clear."""
 
     protocol = "osdp"
@@ -29,6 +28,10 @@ class _OsdpPeer(Peer):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.readers = [OsdpReader(1, key=KEY, enforce=True), OsdpReader(2)]
+
+    async def start(self) -> None:
+        self.write_list()
+        await super().start()
 
     def write_list(self) -> None:
         """Write the key and the access list that the entry names."""
@@ -73,28 +76,11 @@ class OsdpTcpPeer(_OsdpPeer):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.peer = OsdpConverter(self.readers)
-
-    async def start(self) -> None:
-        self.write_list()
-        await self.peer.start()
-
-    async def stop(self) -> None:
-        await self.peer.stop()
+        self.device = OsdpConverter(self.readers)
 
     @property
     def where(self) -> dict[str, Any]:
-        return {"host": "127.0.0.1", "port": self.peer.port}
-
-    @property
-    def faults(self) -> LineFaults:
-        return self.peer.listener.faults
-
-    async def refuse(self) -> None:
-        await self.peer.listener.suspend()
-
-    async def accept(self) -> None:
-        await self.peer.start()
+        return {"host": "127.0.0.1", "port": self.device.port}
 
 
 class OsdpSerialPeer(_OsdpPeer):
@@ -102,28 +88,11 @@ class OsdpSerialPeer(_OsdpPeer):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.peer = OsdpSerialPort(self.readers, folder / "rs485")
-
-    async def start(self) -> None:
-        self.write_list()
-        await self.peer.start()
-
-    async def stop(self) -> None:
-        await self.peer.stop()
+        self.device = OsdpSerialPort(self.readers, folder / "rs485")
 
     @property
     def where(self) -> dict[str, Any]:
-        return {"serial": self.peer.port, "baud": 115_200}
-
-    @property
-    def faults(self) -> LineFaults:
-        return self.peer.faults
-
-    async def refuse(self) -> None:
-        await self.peer.stop()
-
-    async def accept(self) -> None:
-        await self.peer.start()
+        return {"serial": self.device.port, "baud": 115_200}
 
 
 PEERS = (OsdpTcpPeer, OsdpSerialPeer)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from core.runtime.clock import ScaledClock
 from simulators.devices.faults import LineFaults
+from simulators.devices.peer import SerialPeer, SocketPeer
+
+D = TypeVar("D", bound=SocketPeer | SerialPeer)
 
 
 class Peer(ABC):
@@ -60,3 +63,25 @@ class Peer(ABC):
     @abstractmethod
     async def stir(self) -> tuple[str, str]:
         """Make something happen that the driver must report once; return (kind, device)."""
+
+
+class DevicePeer(Peer, Generic[D]):
+    """A peer that is one simulated device or gateway: ``device``, set by the constructor."""
+
+    device: D
+
+    async def start(self) -> None:
+        await self.device.start()
+
+    async def stop(self) -> None:
+        await self.device.stop()
+
+    @property
+    def faults(self) -> LineFaults:
+        return self.device.listener.faults
+
+    async def refuse(self) -> None:
+        await self.device.suspend()
+
+    async def accept(self) -> None:
+        await self.device.start()
