@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 
 from core.contracts.errors import ContractError
+from simulators.devices.elevator_motion import Car
 
 OPENING_MS = 2_200
 CLOSING_MS = 2_600
 DWELL_MS = 4_500
-_ACCELERATION = 0.8
 _MAXIMUM_STEPS = 5_000
 #: A lift that nobody looked at for longer than this starts afresh, idle.
 _FORGET_MS = 2 * 3_600_000
@@ -136,18 +136,12 @@ class ElevatorModel:
             )
         self.floors = floors
         self._traffic = traffic
-        self._speed = speed_m_s
-        self._height = floor_height_m
         self._counters = counters or Counters()
-        self._moved_ms = 0
         self._now = now_ms
         self._phase = Phase.IDLE
-        self._since = now_ms
         self._until: int | None = None
-        self._at = float(floors.index(1) if 1 in floors else 0)
-        self._from = self._at
-        self._goal = int(self._at)
-        self._run_ms = 1
+        ground = float(floors.index(1) if 1 in floors else 0)
+        self._car = Car(ground, speed_m_s=speed_m_s, floor_height_m=floor_height_m)
         self._waiting: deque[Trip] = deque(maxlen=40)
         self._aboard: list[Trip] = []
         self._next_call = traffic.next_call(now_ms)
@@ -185,7 +179,7 @@ class ElevatorModel:
         if self._phase is Phase.MOVING and self._aboard:
             self._stall_between(now_ms)
         elif self._phase is not Phase.MOVING:
-            here = round(self._at)
+            here = self._car.floor
             away = here - 1 if here >= len(self.floors) - 1 else here + 1
             self._waiting.appendleft(Trip(here, away, 1))
             if self._phase is Phase.IDLE:
@@ -198,7 +192,7 @@ class ElevatorModel:
         self._faults.clear()
         if self._phase is not Phase.STALLED:
             return
-        nearest = min(max(round(self._at), 0), len(self.floors) - 1)
+        nearest = self._nearest(now_ms)
         self._aboard = [Trip(t.origin, nearest, t.persons) for t in self._aboard]
         self._travel(now_ms, nearest, seconds=6)
 
@@ -215,8 +209,7 @@ class ElevatorModel:
         if code == MAIN_POWER_OFF:
             self.power_on = False
         if code in _STOPS_AT_ONCE and self._phase is Phase.MOVING:
-            self._moved_ms += now_ms - self._since
-            self._at = self._position(now_ms)
+            self._car.stop(now_ms)
             self._enter(Phase.STALLED, now_ms)
             return
         if self._phase in (Phase.IDLE, Phase.CLOSING):
@@ -259,7 +252,7 @@ class ElevatorModel:
             self._aboard.clear()
             self._waiting.clear()
             self._enter(Phase.IDLE, now_ms)
-            self._at = round(self._at)
+            self._car.forget()
             self._next_call = self._traffic.next_call(now_ms)
         for _ in range(_MAXIMUM_STEPS):
             step_at = self._until if self._until is not None else now_ms + 1
@@ -274,11 +267,8 @@ class ElevatorModel:
     def state(self, now_ms: int) -> CarState:
         """Return the lift's state at a moment."""
         self.advance(now_ms)
-        position = self._position(now_ms)
-        nearest = min(max(round(position), 0), len(self.floors) - 1)
-        moving = self._phase is Phase.MOVING
+        nearest = self._nearest(now_ms)
         persons = sum(trip.persons for trip in self._aboard)
-        moved_ms = self._moved_ms + (now_ms - self._since if moving else 0)
         codes = list(self._faults)
         if self.shows_modes and len(codes) < 2:
             codes = [*(codes or [0]), MODE_CODES[self._mode]]
@@ -287,16 +277,16 @@ class ElevatorModel:
         pressed = self._pressed_until is not None and now_ms < self._pressed_until
         return CarState(
             mode=self._mode,
-            moving=moving,
-            direction=0 if not moving else (1 if self._goal > self._from else 2),
-            in_door_zone=abs(position - nearest) <= _ZONE,
+            moving=self._phase is Phase.MOVING,
+            direction=self._car.direction,
+            in_door_zone=abs(self._car.position(now_ms) - nearest) <= _ZONE,
             floor=self.floors[nearest],
             door_closed=self._phase in (Phase.IDLE, Phase.MOVING, Phase.STALLED),
             occupied=persons > 0,
             power_on=self.power_on,
             alarm=called or pressed,
             load_kg=persons * _MEAN_PERSON_KG,
-            running_h=int(self._counters.running_h + moved_ms / 3_600_000),
+            running_h=int(self._counters.running_h + self._car.moved_ms(now_ms) / 3_600_000),
             trips=self._counters.trips,
             door_cycles=self._counters.door_cycles,
             faults=(first, second),
@@ -329,13 +319,12 @@ class ElevatorModel:
         if self._trap is not None and self._aboard:
             self._stall_between(at)
             return
-        self._moved_ms += at - self._since
-        self._at = float(self._goal)
+        self._car.arrive(at)
         self._open(at)
 
     def _at_floor(self, at: int) -> None:
         """Let people out and in."""
-        here = round(self._at)
+        here = self._car.floor
         leaves_all = self._mode_wanted is not ServiceMode.NORMAL or self._stuck_after_arrival
         self._aboard = [t for t in self._aboard if t.destination != here and not leaves_all]
         boarding = [t for t in self._waiting if t.origin == here]
@@ -351,7 +340,7 @@ class ElevatorModel:
             self._mode = self._mode_wanted
             self._enter(Phase.IDLE, at)
             return
-        here = round(self._at)
+        here = self._car.floor
         if any(trip.origin == here for trip in self._waiting):
             self._open(at)
             return
@@ -362,32 +351,21 @@ class ElevatorModel:
             self._enter(Phase.IDLE, at)
             return
         goal = min(wanted, key=lambda index: abs(index - here))
-        self._travel(at, goal)
+        run_ms = self._travel(at, goal)
         if self._trap is not None and self._aboard:
             # It will stop for good on the way, not at the goal.
-            self._until = at + min(3_000, self._run_ms // 2)
+            self._until = at + min(3_000, run_ms // 2)
 
-    def _travel(self, at: int, goal: int, seconds: float | None = None) -> None:
-        start = self._position(at)
-        metres = abs(goal - start) * self._height
-        if seconds is None:
-            seconds = metres / self._speed + self._speed / _ACCELERATION
-        self._from = self._at = start
-        self._goal = goal
-        self._run_ms = round(seconds * 1000)
+    def _travel(self, at: int, goal: int, seconds: float | None = None) -> int:
+        run_ms = self._car.leave(at, goal, seconds)
         self._count(trips=1)
-        self._enter(Phase.MOVING, at, self._run_ms)
+        self._enter(Phase.MOVING, at, run_ms)
+        return run_ms
 
     def _stall_between(self, at: int) -> None:
         after_ms, code = self._trap or (0, 0)
         self._trap = None
-        position = self._position(at)
-        if abs(position - round(position)) < 0.2:
-            # Short of the next floor, so that the car is clearly outside the door zone.
-            inward = 0.35 if self._goal > self._from else -0.35
-            position = min(max(position + inward, 0.35), len(self.floors) - 1.35)
-        self._moved_ms += at - self._since
-        self._at = position
+        self._car.stop_between(at, len(self.floors))
         self._enter(Phase.STALLED, at)
         self._alarm_at = at + after_ms
         if code:
@@ -398,16 +376,10 @@ class ElevatorModel:
 
     def _enter(self, phase: Phase, at: int, lasts_ms: int | None = None) -> None:
         self._phase = phase
-        self._since = at
         self._until = None if lasts_ms is None else at + lasts_ms
 
-    def _position(self, at: int) -> float:
-        """Return where the car is, in floors above the lowest; eased at both ends of a run."""
-        if self._phase is not Phase.MOVING:
-            return self._at
-        share = min(max((at - self._since) / self._run_ms, 0.0), 1.0)
-        eased = share * share * (3 - 2 * share)
-        return self._from + (self._goal - self._from) * eased
+    def _nearest(self, at: int) -> int:
+        return min(max(round(self._car.position(at)), 0), len(self.floors) - 1)
 
     def _count(self, *, trips: int = 0, door_cycles: int = 0) -> None:
         old = self._counters
