@@ -42,10 +42,6 @@ class Units:
         state = self._units.get(unit)
         return state is not None and state.answered and not state.failures
 
-    def others_answer(self, unit: int) -> bool:
-        """Tell whether any other unit answered when it was asked last."""
-        return any(other != unit and self.healthy(other) for other in self._units)
-
     def anybody_answers(self) -> bool:
         """Tell whether any unit answered when it was asked last."""
         return any(self.healthy(unit) for unit in self._units)

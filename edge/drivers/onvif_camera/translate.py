@@ -55,13 +55,6 @@ class CameraTranslator:
             for topic, item in settings.topics.items()
         }
 
-    def understands(self, topic: str) -> str | None:
-        """Return the kind that a topic becomes, None for a topic that is not known."""
-        meaning = self._own.get(topic) or TOPICS.get(topic)
-        if meaning is not None:
-            return meaning.kind
-        return "camera.object" if topic == OBJECT_TOPIC or topic in ITEM_TOPICS else None
-
     def translate(self, notification: Notification, at: int) -> list[Signal] | Skipped:
         """Return what a notification says, at our time ``at``."""
         topic = notification.topic

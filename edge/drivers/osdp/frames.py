@@ -28,7 +28,6 @@ _ENCRYPTED = frozenset({0x17, 0x18})
 class Code(IntEnum):
     """Codes of commands and replies that this driver judges by."""
 
-    POLL = 0x60
     ID = 0x61
     CAP = 0x62
     LSTAT = 0x64
@@ -37,16 +36,8 @@ class Code(IntEnum):
     KEYSET = 0x75
     CHLNG = 0x76
     SCRYPT = 0x77
-    ACK = 0x40
     NAK = 0x41
-    PDID = 0x45
-    PDCAP = 0x46
-    LSTATR = 0x48
-    ISTATR = 0x49
-    OSTATR = 0x4A
     RAW = 0x50
-    KEYPAD = 0x53
-    BUSY = 0x79
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,9 +228,9 @@ def test_a_serial_line_with_noise_and_an_adapter_that_is_unplugged(tmp_path: Pat
         await peer.start()
         gateway = Gateway(Endpoint("rtu", serial=SerialSettings(port=str(peer.path))))
         assert (await gateway.ask(1, Read("holding", 0, 10), 1))[0] == list(range(100, 110))
-        peer.faults.noise = b"\xfe\x01\x83\0"
+        peer.listener.faults.noise = b"\xfe\x01\x83\0"
         assert (await gateway.ask(2, ONE, 1))[0] == [200], "noise before a frame costs nothing"
-        peer.faults.clear()
+        peer.listener.faults.clear()
         peer.units[1].faults.spoil_crc = True
         with pytest.raises(NoAnswerError, match="bytes that are no answer") as spoilt:
             await gateway.ask(1, ONE, 0.3)
@@ -295,7 +295,7 @@ def test_a_unit_that_is_back_is_asked_as_ever() -> None:
     assert units.due(2), "not much longer than a minute"
     units.answered(2)
     assert units.due(2)
-    assert units.others_answer(1)
+    assert units.healthy(2)
 
 
 def test_two_entries_share_a_gateway_and_must_agree_on_it() -> None:
