@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from core.contracts.batch import EdgeStatus, Receipt, decode_batch, decode_plain, decode_struct
+from core.contracts.commands import LONGEST_LIFE_S, Command, Reply
 from core.contracts.errors import ContractError
+from edge.config import from_raw
+from edge.local_rules.service import prepare
 from rules.language import check
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -35,11 +40,36 @@ def test_plain_events_by_hand() -> None:
 
 
 def test_batches_by_hand() -> None:
-    batch, birth, receipt = (block.encode() for block in blocks(WIRE, "json"))
+    batch, birth, receipt, *_ = (block.encode() for block in blocks(WIRE, "json"))
     assert decode_batch(batch).rejects == []
     status = decode_struct(birth, EdgeStatus)
     answer = decode_struct(receipt, Receipt)
     assert answer.lanes["event"] == status.lanes["event"].last == json.loads(batch)["seq"]
+
+
+def test_a_command_by_hand() -> None:
+    *_, asked, answered = (block.encode() for block in blocks(WIRE, "json"))
+    command, reply = decode_struct(asked, Command), decode_struct(answered, Reply)
+    assert command.id == reply.id
+    assert command.issued_at < reply.at < command.expires_at
+    assert command.expires_at - command.issued_at <= LONGEST_LIFE_S * 1000
+
+
+def test_the_sections_of_an_edges_file_can_be_used(tmp_path: Path) -> None:
+    shown = blocks((DOCS / "edge.md").read_text(encoding="utf-8"), "yaml")
+    (tmp_path / "local.yaml").write_text("version: 1\nrules: []\n", encoding="utf-8")
+    sections = [yaml.safe_load(block) for block in shown]
+    whole: dict[str, Any] = {}
+    for section in sections:
+        if isinstance(section, dict):
+            whole |= {key: value for key, value in section.items() if key != "report"}
+    others = ["jinxiu-b1-lobby", "jinxiu-siren", "jinxiu-gate-in", "jinxiu-gate-camera"]
+    listed = whole["drivers"][0]["meters"]
+    listed += [{"device": d, "address": f"{n + 1:012}"} for n, d in enumerate(others)]
+    config = from_raw(whole, "docs/edge.md", tmp_path)
+    assert config.commands.unlock
+    assert config.home_assistant is not None
+    assert prepare(config).rules
 
 
 def test_the_rule_that_is_shown_can_be_used() -> None:
