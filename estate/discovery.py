@@ -151,14 +151,14 @@ def _bacnet(wanted: Wanted) -> AsyncIterator[Found]:
 
 def _modbus(wanted: Wanted) -> AsyncIterator[Found]:
     from edge.discovery import modbus
-    from edge.modbus.settings import SerialSettings
+    from edge.modbus.settings import ModbusSerialSettings
 
-    baud = {} if wanted.baud is None else {"baudrate": wanted.baud}
+    baud = {} if wanted.baud is None else {"baud": wanted.baud}
     return modbus.scan(
         wanted.hosts,
         ports=wanted.ports,
         units=wanted.units or tuple(range(1, 248)),
-        serial=[SerialSettings(port=port, **baud) for port in wanted.serial],
+        serial=[ModbusSerialSettings(port=port, **baud) for port in wanted.serial],
         timeout_s=wanted.wait_s or 0.5,
     )
 
@@ -173,12 +173,12 @@ def _onvif(wanted: Wanted) -> AsyncIterator[Found]:
 
 async def _lines(wanted: Wanted, module: Any) -> AsyncIterator[Found]:
     from core.contracts.errors import DeviceError
-    from edge.transport.settings import ChannelSettings, SerialSettings
+    from edge.transport.settings import ChannelSettings, MeterSerialSettings
 
     baud: dict[str, Any] = {} if wanted.baud is None else {"baud": wanted.baud}
     channels = [
         ChannelSettings(host=host, port=port) for host in wanted.hosts for port in wanted.ports
-    ] + [ChannelSettings(serial=SerialSettings(port=port, **baud)) for port in wanted.serial]
+    ] + [ChannelSettings(serial=MeterSerialSettings(port=port, **baud)) for port in wanted.serial]
     reached = 0
     last: DeviceError | None = None
     for channel in channels:

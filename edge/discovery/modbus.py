@@ -25,7 +25,7 @@ from edge.modbus.gateway import Gateway
 from edge.modbus.maps import read_identification
 from edge.modbus.numbers import BadValueError
 from edge.modbus.questions import Identify, Read
-from edge.modbus.settings import Endpoint, SerialSettings
+from edge.modbus.settings import Endpoint, ModbusSerialSettings
 
 #: A scan asks at most so many addresses, and units at each.
 MOST_HOSTS, MOST_UNITS = 1_024, 256
@@ -49,7 +49,7 @@ async def scan(
     ports: Sequence[int] = (502,),
     units: Sequence[int] = tuple(range(1, 248)),
     framing: Literal["tcp", "rtu"] = "tcp",
-    serial: Sequence[SerialSettings] = (),
+    serial: Sequence[ModbusSerialSettings] = (),
     timeout_s: float = 0.5,
     own_maps: Sequence[Path] = (),
 ) -> AsyncIterator[Found]:

@@ -39,7 +39,6 @@ _BUFFER = 4_096
 #: The standard's silence between frames at more than 19200 baud, and what is kept where the
 #: line's speed is not known.
 _LEAST_QUIET_S, _QUIET_BEHIND_TCP_S = 0.001_75, 0.005
-_PARITIES = {"none": "N", "even": "E", "odd": "O"}
 
 
 class Question(Protocol[T]):
@@ -75,7 +74,7 @@ def _quiet(endpoint: Endpoint) -> float:
         return 0.0
     if endpoint.serial is None:
         return _QUIET_BEHIND_TCP_S
-    return max(_LEAST_QUIET_S, 3.5 * 11 / endpoint.serial.baudrate)
+    return max(_LEAST_QUIET_S, 3.5 * 11 / endpoint.serial.baud)
 
 
 class Gateway:
@@ -217,8 +216,8 @@ class Gateway:
         client: ModbusBaseClient
         if serial is not None:
             client = AsyncModbusSerialClient(
-                serial.port, framer=FramerType.RTU, baudrate=serial.baudrate,
-                parity=_PARITIES[serial.parity], stopbits=serial.stop_bits,
+                serial.port, framer=FramerType.RTU, baudrate=serial.baud,
+                parity=serial.parity_letter, stopbits=serial.stop_bits,
                 handle_local_echo=serial.local_echo, timeout=_NEVER_S, retries=0,
                 reconnect_delay=0, trace_packet=self._packet, trace_connect=self._connection,
             )  # fmt: skip

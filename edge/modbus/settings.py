@@ -7,22 +7,20 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from edge.drivers.settings import DriverSettings, Host, Period, Port, Section, Timeout
+from edge.drivers.settings import DriverSettings, Host, Period, Port, Timeout
+from edge.transport.settings import Baud, Parity, SerialSettings
 
 #: Modbus addresses 1 to 247; 0 and 248 to 255 are for devices on TCP that answer to them.
 Unit = Annotated[int, Field(ge=0, le=255)]
 _LAST_UNIT_ON_A_LINE = 247
 
 
-class SerialSettings(Section):
+class ModbusSerialSettings(SerialSettings):
     """A serial port of the edge with an RS-485 line on it."""
 
-    port: Annotated[str, Field(min_length=1, max_length=200)]
-    """``/dev/ttyUSB0``, ``/dev/serial/by-id/…``."""
-    baudrate: Annotated[int, Field(ge=300, le=1_000_000)] = 9600
-    parity: Literal["none", "even", "odd"] = "none"
+    baud: Baud = 9600
+    parity: Parity = "none"
     """Meters are usually delivered with none, the standard's own default is even."""
-    stop_bits: Literal[1, 2] = 1
     local_echo: bool = False
     """The adapter hears what it sends itself."""
 
@@ -34,7 +32,7 @@ class Endpoint:
     framing: Literal["tcp", "rtu"]
     host: str = ""
     port: int = 0
-    serial: SerialSettings | None = None
+    serial: ModbusSerialSettings | None = None
 
     @property
     def name(self) -> str:
@@ -52,7 +50,7 @@ class GatewaySettings(DriverSettings):
 
     host: Host | None = None
     port: Port = 502
-    serial: SerialSettings | None = None
+    serial: ModbusSerialSettings | None = None
     framing: Literal["tcp", "rtu"] | None = None
     """``tcp``: Modbus TCP (the default with a host). ``rtu``: RTU frames, as on a serial line
     (the default with ``serial``) or through a transparent serial server on TCP."""

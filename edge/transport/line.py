@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 import serial_asyncio_fast
 
 from edge.driver import Cause
-from edge.transport.settings import ChannelSettings, SerialSettings
+from edge.transport.settings import ChannelSettings, MeterSerialSettings
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -50,7 +50,7 @@ class SerialLine(Line):
 
     cause: Cause = "bus"
 
-    def __init__(self, settings: SerialSettings) -> None:
+    def __init__(self, settings: MeterSerialSettings) -> None:
         super().__init__(settings.port)
         self.gap_s = settings.gap_s
         self._settings = settings
@@ -63,7 +63,7 @@ class SerialLine(Line):
                 url=given.port,
                 baudrate=given.baud,
                 bytesize=given.data_bits,
-                parity=given.parity,
+                parity=given.parity_letter,
                 stopbits=given.stop_bits,
                 exclusive=True,
             )

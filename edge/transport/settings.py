@@ -8,16 +8,31 @@ from pydantic import Field, model_validator
 
 from edge.drivers.settings import Host, Port, Section
 
+Baud = Annotated[int, Field(ge=50, le=4_000_000)]
+Parity = Literal["none", "even", "odd"]
+
 
 class SerialSettings(Section):
-    """A serial port with its byte format; the defaults are those of DL/T 645 and CJ/T 188."""
+    """A serial port and the format of its bytes; what is usual is each protocol's own."""
 
     port: Annotated[str, Field(min_length=1, max_length=255)]
     """``/dev/ttyS1``, ``/dev/serial/by-id/…``, ``COM3``."""
-    baud: Annotated[int, Field(ge=50, le=4_000_000)] = 2400
-    data_bits: Literal[5, 6, 7, 8] = 8
-    parity: Literal["N", "E", "O"] = "E"
+    baud: Baud
+    parity: Parity
     stop_bits: Literal[1, 2] = 1
+
+    @property
+    def parity_letter(self) -> str:
+        """Return the parity as libraries want it: N, E or O."""
+        return self.parity[0].upper()
+
+
+class MeterSerialSettings(SerialSettings):
+    """As DL/T 645 and CJ/T 188 have it: 2400 baud, 8E1."""
+
+    baud: Baud = 2400
+    parity: Parity = "even"
+    data_bits: Literal[5, 6, 7, 8] = 8
     gap_s: Annotated[float, Field(ge=0, le=5)] = 0.02
     """Silence (real time) between an answer and the next question, for slow transceivers."""
 
@@ -27,7 +42,7 @@ class ChannelSettings(Section):
 
     host: Host | None = None
     port: Port | None = None
-    serial: SerialSettings | None = None
+    serial: MeterSerialSettings | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

@@ -42,7 +42,7 @@ def test_a_lone_meter_on_a_serial_line(tmp_path: Path) -> None:
     async def scenario() -> None:
         peer = SerialMeters(FakeClock(), {A: meter("a", 3)}, tmp_path / "tty")
         await peer.start()
-        raw = {"serial": {"port": peer.port, "parity": "N"}}
+        raw = {"serial": {"port": peer.port, "parity": "none"}}
         channel = ChannelSettings.model_validate(raw)
         found = [item async for item in dlt645.scan(channel, timeout_s=0.15)]
         await peer.stop()

@@ -10,7 +10,7 @@ import pytest
 from core.contracts.errors import SettingsError
 from edge.discovery.found import Found
 from edge.discovery.modbus import addresses, scan
-from edge.modbus.settings import SerialSettings
+from edge.modbus.settings import ModbusSerialSettings
 from simulators.devices.io_module import IoModule
 from simulators.devices.meter_model import MeterModel
 from simulators.devices.modbus import Bank, ModbusPeer
@@ -76,7 +76,7 @@ def test_a_serial_line_and_a_user_s_map(tmp_path: Path) -> None:
     async def scenario() -> None:
         peer = SerialModbusPeer({9: SensorBank(FakeClock(START), 1, "s")}, tmp_path / "tty")
         await peer.start()
-        line = SerialSettings(port=str(peer.path))
+        line = ModbusSerialSettings(port=str(peer.path))
         found = await all_of(serial=[line], units=[8, 9], own_maps=[own])
         (item,) = found.values()
         assert item.address == f"{peer.path} unit 9"

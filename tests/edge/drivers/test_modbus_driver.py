@@ -308,7 +308,7 @@ def entry() -> dict[str, Any]:
         ({"serial": {"port": "/dev/ttyS1"}}, "either host .and port., or serial"),
         ({"host": None}, "either host"),
         ({"host": None, "serial": {"port": "/dev/ttyS1"}, "framing": "tcp"}, "rtu frames"),
-        ({"host": None, "serial": {"port": "/x", "baud": 1}}, "did you mean baudrate"),
+        ({"host": None, "serial": {"port": "/x", "baudrate": 1}}, "did you mean baud"),
         (
             {"framing": "rtu", "devices": [{"device": "d", "unit": 250, "map": "relay_8"}]},
             "1 to 247",

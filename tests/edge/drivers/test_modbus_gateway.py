@@ -16,7 +16,7 @@ from edge.driver import LinkError
 from edge.modbus.errors import NoAnswerError, RefusedError
 from edge.modbus.gateway import Gateway, acquire
 from edge.modbus.questions import Identify, Read, Write
-from edge.modbus.settings import Endpoint, SerialSettings
+from edge.modbus.settings import Endpoint, ModbusSerialSettings
 from edge.modbus.units import Units
 from edge.shared import Shared
 from simulators.devices.modbus import Framing, ModbusPeer, Registers, crc
@@ -116,7 +116,7 @@ def test_who_is_silent_is_told_from_what_is_behind_a_gateway(tmp_path: Path) -> 
             await gateway.ask(2, ONE, 0.5)
         assert time.monotonic() - began < 0.2, "a refusal just now is not tried again"
         await peer.stop()
-        serial = Gateway(Endpoint("rtu", serial=SerialSettings(port=str(tmp_path / "ttyX"))))
+        serial = Gateway(Endpoint("rtu", serial=ModbusSerialSettings(port=str(tmp_path / "ttyX"))))
         with pytest.raises(LinkError, match="could not open port") as missing:
             await serial.ask(1, ONE, 0.5)
         assert missing.value.cause == "gateway"
@@ -226,7 +226,7 @@ def test_a_serial_line_with_noise_and_an_adapter_that_is_unplugged(tmp_path: Pat
     async def scenario() -> None:
         peer = SerialModbusPeer(banks(1, 2), tmp_path / "tty")
         await peer.start()
-        gateway = Gateway(Endpoint("rtu", serial=SerialSettings(port=str(peer.path))))
+        gateway = Gateway(Endpoint("rtu", serial=ModbusSerialSettings(port=str(peer.path))))
         assert (await gateway.ask(1, Read("holding", 0, 10), 1))[0] == list(range(100, 110))
         peer.listener.faults.noise = b"\xfe\x01\x83\0"
         assert (await gateway.ask(2, ONE, 1))[0] == [200], "noise before a frame costs nothing"
@@ -306,9 +306,9 @@ def test_two_entries_share_a_gateway_and_must_agree_on_it() -> None:
         assert first is second
         with pytest.raises(SettingsError, match=r"10.0.0.1:502: two entries name it"):
             acquire(shared, Endpoint("rtu", host="10.0.0.1", port=502))
-        fast: dict[str, Any] = {"port": "/dev/ttyS1", "baudrate": 19200}
-        acquire(shared, Endpoint("rtu", serial=SerialSettings(**fast)))
+        fast: dict[str, Any] = {"port": "/dev/ttyS1", "baud": 19200}
+        acquire(shared, Endpoint("rtu", serial=ModbusSerialSettings(**fast)))
         with pytest.raises(SettingsError, match="/dev/ttyS1"):
-            acquire(shared, Endpoint("rtu", serial=SerialSettings(port="/dev/ttyS1")))
+            acquire(shared, Endpoint("rtu", serial=ModbusSerialSettings(port="/dev/ttyS1")))
 
     run(scenario())

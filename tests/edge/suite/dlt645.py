@@ -66,7 +66,7 @@ class SerialPeer(Dlt645Peer):
 
     @property
     def channel(self) -> dict[str, Any]:
-        return {"serial": {"port": self.device.port, "parity": "N", "gap_s": 0.001}}
+        return {"serial": {"port": self.device.port, "parity": "none", "gap_s": 0.001}}
 
 
 PEERS = (Dlt645Peer, SerialPeer)

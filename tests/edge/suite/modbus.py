@@ -87,7 +87,7 @@ class SerialPeer(_ModbusPeer):
 
     @property
     def line(self) -> dict[str, Any]:
-        return {"serial": {"port": self.device.port, "baudrate": 9600}}
+        return {"serial": {"port": self.device.port, "baud": 9600}}
 
 
 PEERS = (TcpPeer, RtuOverTcpPeer, SerialPeer)

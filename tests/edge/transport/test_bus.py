@@ -17,7 +17,7 @@ from edge.shared import Shared
 from edge.transport.bus import Bus, NoAnswerError, Turns
 from edge.transport.line import SerialLine, TcpLine, line_of
 from edge.transport.rounds import Rounds
-from edge.transport.settings import ChannelSettings, SerialSettings
+from edge.transport.settings import ChannelSettings, MeterSerialSettings
 from simulators.devices.serial_port import SerialPort
 from tests.edge.drivers.support import Recorder, context, listen, run
 
@@ -186,7 +186,7 @@ def test_what_comes_late_is_not_taken_for_the_next_answer() -> None:
 def test_a_serial_port_is_opened_lost_and_found_again(tmp_path: Path) -> None:
     async def scenario() -> None:
         port = SerialPort(echo, tmp_path / "tty")
-        settings = SerialSettings(port=str(port.path), parity="N", gap_s=0.05)
+        settings = MeterSerialSettings(port=str(port.path), parity="none", gap_s=0.05)
         bus = Bus(SerialLine(settings))
         with pytest.raises(LinkError) as absent:
             async with bus.turn("d", 1):
@@ -214,7 +214,7 @@ def test_a_serial_port_is_opened_lost_and_found_again(tmp_path: Path) -> None:
 def test_a_port_that_is_none_is_an_error_of_the_bus(tmp_path: Path) -> None:
     async def scenario() -> None:
         (tmp_path / "tty").write_text("no terminal")
-        bus = Bus(SerialLine(SerialSettings(port=str(tmp_path / "tty"))))
+        bus = Bus(SerialLine(MeterSerialSettings(port=str(tmp_path / "tty"))))
         with pytest.raises(LinkError) as refused:
             async with bus.turn("d", 1):
                 pytest.fail("opened")
@@ -237,7 +237,7 @@ def test_a_channel_is_one_thing(raw: dict[str, object]) -> None:
 
 def test_channels_have_names() -> None:
     tcp = ChannelSettings(host="h", port=5)
-    port = ChannelSettings(serial=SerialSettings(port="/dev/ttyS1"))
+    port = ChannelSettings(serial=MeterSerialSettings(port="/dev/ttyS1"))
     assert (tcp.channel, port.channel) == ("h:5", "/dev/ttyS1")
     assert (line_of(tcp).cause, line_of(port).cause) == ("gateway", "bus")
 
@@ -287,7 +287,7 @@ def test_a_port_that_two_want_in_two_ways_is_not_shared(tmp_path: Path) -> None:
     here = context(tmp_path)
     rounds = [
         Rounds(
-            ChannelSettings(serial=SerialSettings(port="/dev/ttyS9", baud=baud)), here, [name],
+            ChannelSettings(serial=MeterSerialSettings(port="/dev/ttyS9", baud=baud)), here, [name],
             timeout_s=1, budget_s=1,
         )
         for name, baud in (("a", 2400), ("b", 2400), ("c", 9600))
