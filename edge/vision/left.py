@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from edge.vision.detection import Box
-from edge.vision.picture import Mask
+from edge.vision.picture import Mask, parts
 
 _NEAR = 1.2
 """How far around an object (in its own sizes) somebody still belongs to it."""
@@ -60,10 +60,12 @@ class LeftObjects:
 
     def _candidates(self, standing: Mask) -> list[Box]:
         height, width = standing.shape
-        joined = cv2.morphologyEx(standing.astype(np.uint8), cv2.MORPH_CLOSE, _JOIN)
-        count, _, stats, _ = cv2.connectedComponentsWithStats(joined)
+        if not standing.any():
+            return []
+        joined = cv2.morphologyEx(standing.view(np.uint8), cv2.MORPH_CLOSE, _JOIN)
+        whole = parts(joined.astype(np.uint8, copy=False))
         found = []
-        for left, top, wide, tall, _ in stats[1:count].tolist():
+        for left, top, wide, tall, _ in whole.boxes if whole else ():
             size = max(wide / width, tall / height)
             if _LEAST <= size <= self._largest:
                 found.append(

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge.vision.picture import Mask, Picture
+from edge.vision.picture import Mask, Picture, without_specks
 
 _HISTORY_S = 20.0
 """Time constant of what is learned as background (real time) …"""
@@ -68,7 +68,8 @@ class Motion:
         if share > _SUDDEN and self._is_light(picture, moving):
             self._model.apply(picture, learningRate=0.5)
             return np.zeros(moving.shape, bool)
-        return _without_specks(cv2.morphologyEx(moving, cv2.MORPH_CLOSE, _JOIN))
+        joined = cv2.morphologyEx(moving, cv2.MORPH_CLOSE, _JOIN).astype(np.uint8, copy=False)
+        return without_specks(joined, _SMALLEST) > 0
 
     def _is_light(self, picture: Picture, moving: cv2.typing.MatLike) -> bool:
         """Tell whether what seems to move has the edges of the scene as it was."""
@@ -101,14 +102,6 @@ class Restless:
         if cv2.countNonZero(places) > _FEW * places.size:
             return True
         return int((moving & (places == 0)).sum()) >= _SMALLEST
-
-
-def _without_specks(moving: cv2.typing.MatLike) -> Mask:
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(moving)
-    large = stats[:count, cv2.CC_STAT_AREA] >= _SMALLEST
-    large[0] = False
-    result: Mask = large[labels]
-    return result
 
 
 def _edges(picture: cv2.typing.MatLike) -> cv2.typing.MatLike:

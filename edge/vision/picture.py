@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -38,3 +39,51 @@ def share(found: Mask, zone: Mask) -> float:
     """Return the share of a zone's pixels that are in ``found`` (0 for an empty zone)."""
     size = int(zone.sum())
     return float((found & zone).sum() / size) if size else 0.0
+
+
+Bytes = npt.NDArray[np.uint8]
+"""A mask as OpenCV makes them: 0, and 1 or 255."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The connected parts of a mask, looked for only where there is anything at all."""
+
+    left: int
+    top: int
+    labels: npt.NDArray[np.int32]
+    """Number of each pixel's part, 0 for none, in the window that begins at left, top."""
+    boxes: list[tuple[int, int, int, int, int]]
+    """Left, top, width, height and pixels of each part, from number 1 on."""
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Return where in the mask the labels lie."""
+        height, width = self.labels.shape
+        return slice(self.top, self.top + height), slice(self.left, self.left + width)
+
+
+def parts(mask: Bytes) -> Parts | None:
+    """Return the connected parts of a mask, None when it is empty."""
+    left, top, width, height = cv2.boundingRect(mask)
+    if not width:
+        return None
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(
+        mask[top : top + height, left : left + width]
+    )
+    boxes = [
+        (left + x, top + y, wide, tall, area) for x, y, wide, tall, area in stats[1:count].tolist()
+    ]
+    return Parts(left, top, labels.astype(np.int32, copy=False), boxes)
+
+
+def without_specks(mask: Bytes, least: int) -> Bytes:
+    """Return a mask without its parts of less than ``least`` pixels."""
+    found = parts(mask)
+    if found is None:
+        return mask
+    large = np.zeros(len(found.boxes) + 1, np.uint8)
+    large[1:] = [255 * (area >= least) for *_, area in found.boxes]
+    clean = np.zeros_like(mask)
+    clean[found.window] = large[found.labels]
+    return clean

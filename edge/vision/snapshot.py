@@ -13,8 +13,10 @@ from edge.vision.detection import Box, stands_in
 from edge.vision.picture import Mask, Picture, reduce
 
 _QUALITIES = (80, 65, 50, 35)
-_FACE_WIDTH = 640
-_SCALE = 1.15
+_FACE_WIDTH = 480
+"""Width at which faces are looked for in pictures of up to twice that; wider ones are halved. In
+one of 640 pixels a face of 21 is found; in a smaller one nobody is recognised."""
+_SCALE = 1.2
 """Step between the sizes of faces that are looked for."""
 _MARGIN = 8
 """Pixels, beside a third of its size, by which what is blurred is widened on each side: a
@@ -72,7 +74,7 @@ class SnapshotMaker:
             folder = Path(cv2.__file__).with_name("data")
             self._cascades = [cv2.CascadeClassifier(str(folder / name)) for name in _CASCADES]
         # The cascades' cost grows with the picture; faces that matter are large enough here.
-        small = reduce(image, _FACE_WIDTH)
+        small = reduce(image, max(_FACE_WIDTH, image.shape[1] // 2))
         scale = image.shape[1] / small.shape[1]
         grey = cv2.equalizeHist(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY))
         found: list[tuple[int, int, int, int]] = []

@@ -16,11 +16,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge.vision.picture import Grey, Mask
+from edge.vision.picture import Bytes, Grey, Mask, parts, without_specks
 
 _Float = npt.NDArray[np.float32]
-_Bytes = npt.NDArray[np.uint8]
-"""A mask of 0 and 255, as OpenCV makes them."""
 
 _DIFFERENCE = 22.0
 """Grey levels from which on a pixel differs."""
@@ -62,7 +60,7 @@ class StillObjects:
         self._slow: _Float | None = None
         self._fast: _Float | None = None
         self._strange_s = 0.0
-        self._stood: _Bytes | None = None
+        self._stood: Bytes | None = None
         self._stood_s = 0.0
 
     @property
@@ -94,7 +92,7 @@ class StillObjects:
         slow, fast = self._slow, self._fast
         _follow_light(slow, frame)
         cv2.accumulateWeighted(frame, fast, _weight(passed_s, _FAST_S))
-        foreground = _without_specks(_differs(frame, slow, _DIFFERENCE))
+        foreground = without_specks(_differs(frame, slow, _DIFFERENCE), _SMALLEST_BLOB)
         share = cv2.countNonZero(foreground) / foreground.size
         self._strange_s = self._strange_s + passed_s if share > _ANOTHER_SCENE else 0.0
         if self._strange_s > _ANOTHER_SCENE_S:
@@ -113,7 +111,7 @@ class StillObjects:
         cv2.accumulateWeighted(frame, slow, _weight(passed_s, _SLOW_S), agrees)
         return Still(foreground.astype(bool), standing.astype(bool))
 
-    def _settle(self, standing: _Bytes, passed_s: float) -> bool:
+    def _settle(self, standing: Bytes, passed_s: float) -> bool:
         """Tell whether what stands has been the same for a while: nothing is just arriving."""
         last, self._stood = self._stood, standing
         changed = standing.size
@@ -135,16 +133,19 @@ def _follow_light(slow: _Float, frame: _Float) -> None:
         slow *= np.float32(gain)
 
 
-def _not_objects(frame: _Float, slow: _Float, standing: _Bytes, *, settled: bool) -> _Bytes | None:
+def _not_objects(frame: _Float, slow: _Float, standing: Bytes, *, settled: bool) -> Bytes | None:
     """Return the parts (255) of what seems to stand that are light or places left empty.
 
     While something is only arriving, a part of it says nothing about an outline.
     """
+    groups = parts(cv2.dilate(standing, _JOIN).astype(np.uint8, copy=False))
+    learned: Bytes | None = None
+    if groups is None:
+        return None
     here, there = _Gradient(frame), _Gradient(slow)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(cv2.dilate(standing, _JOIN))
-    learned: _Bytes | None = None
-    for label in range(1, count):
-        left, top, wide, tall = stats[label, :4].tolist()
+    labels = np.zeros(standing.shape, np.int32)
+    labels[groups.window] = groups.labels
+    for label, (left, top, wide, tall, _) in enumerate(groups.boxes, 1):
         window = (
             slice(max(top - 4, 0), top + tall + 4),
             slice(max(left - 4, 0), left + wide + 4),
@@ -163,7 +164,7 @@ def _not_objects(frame: _Float, slow: _Float, standing: _Bytes, *, settled: bool
     return learned
 
 
-def _blend(slow: _Float, frame: _Float, learned: _Bytes, foreground: _Bytes) -> None:
+def _blend(slow: _Float, frame: _Float, learned: Bytes, foreground: Bytes) -> None:
     """Take over a part of the picture with soft edges: a seam would look like an object's."""
     soft = cv2.GaussianBlur(cv2.dilate(learned, _WIDE), (0, 0), _SOFT).astype(np.float32) / 255
     soft[foreground > 0] = 0
@@ -178,7 +179,7 @@ class _Gradient:
         self._down = cv2.Sobel(frame, cv2.CV_32F, 0, 1).astype(np.float32)
         self.strength = cv2.magnitude(self._across, self._down).astype(np.float32)
 
-    def outlines(self, group: _Bytes, window: tuple[slice, slice]) -> float:
+    def outlines(self, group: Bytes, window: tuple[slice, slice]) -> float:
         """Return how strongly the picture changes across the outline of a group of pixels."""
         soft = cv2.GaussianBlur(group, (5, 5), 0).astype(np.float32)
         across, down = cv2.Sobel(soft, cv2.CV_32F, 1, 0), cv2.Sobel(soft, cv2.CV_32F, 0, 1)
@@ -200,7 +201,7 @@ def _shows_through(here: _Float, there: _Float) -> bool:
     return scale > 0 and float((a * b).sum()) / scale > _SHOWS_THROUGH
 
 
-def _differs(a: _Float, b: _Float, by: float) -> _Bytes:
+def _differs(a: _Float, b: _Float, by: float) -> Bytes:
     return cv2.threshold(cv2.absdiff(a, b), by, 255, cv2.THRESH_BINARY)[1].astype(np.uint8)
 
 
@@ -210,11 +211,3 @@ def _weight(passed_s: float, constant_s: float) -> float:
 
 def _smooth(grey: Grey) -> _Float:
     return cv2.GaussianBlur(grey, (5, 5), 0).astype(np.float32)
-
-
-def _without_specks(mask: _Bytes) -> _Bytes:
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
-    large = (stats[:count, cv2.CC_STAT_AREA] >= _SMALLEST_BLOB).astype(np.uint8) * 255
-    large[0] = 0
-    result: _Bytes = large[labels]
-    return result

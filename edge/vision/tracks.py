@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import hypot
 
-import cv2
 import numpy as np
 
 from edge.vision.detection import Box
-from edge.vision.picture import Mask
+from edge.vision.picture import Mask, parts
 
 _GATE = 0.05
 """How far (share of the width) a thing can be from where it was expected, standing still …"""
@@ -125,10 +124,10 @@ class Tracker:
 def find_blobs(moving: Mask, least: float = 0.04) -> list[Box]:
     """Return the boxes of what moves, the largest first; ``least`` is a share of the height."""
     height, width = moving.shape
-    count, _, stats, _ = cv2.connectedComponentsWithStats(moving.astype(np.uint8))
+    whole = parts(moving.view(np.uint8))
     found = [
         (area, Box(left / width, top / height, (left + wide) / width, (top + tall) / height))
-        for left, top, wide, tall, area in stats[1:count].tolist()
+        for left, top, wide, tall, area in (whole.boxes if whole else ())
         if max(tall, wide) >= least * height
     ]
     found.sort(key=lambda item: item[0], reverse=True)

@@ -79,6 +79,7 @@ class Reader:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._abandoned = False
         self._latest: tuple[float, Frame, Mask] | None = None
+        self._shot: dict[tuple[str, str | None], float] = {}
         self.analyser = analyser
         self.reports: asyncio.Queue[Report | Ended] = asyncio.Queue()
         self.counts: Counter[str] = Counter()
@@ -166,6 +167,10 @@ class Reader:
     def _snapshot(self, frame: Frame, transition: Transition) -> Future[bytes | None] | None:
         if not self._settings.snapshots or not transition.data.get("active"):
             return None
+        about, now = (transition.kind, transition.data.get("zone")), time.monotonic()
+        if now - self._shot.get(about, float("-inf")) < self._settings.snapshot_every_s:
+            self.counts["snapshots_spared"] += 1
+            return None
         if self.reports.qsize() >= _MOST_WAITING:
             self.counts["snapshots_left_out"] += 1
             return None
@@ -176,6 +181,8 @@ class Reader:
         future = self._kit.studio.submit(partial(self._make, frame, private, interest))
         if future is None:
             self.counts["snapshots_left_out"] += 1
+        else:
+            self._shot[about] = now
         return future
 
     def _make(self, frame: Frame, private: Mask, interest: Mask) -> bytes | None:

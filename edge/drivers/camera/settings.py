@@ -157,6 +157,8 @@ class CameraSettings(DriverSettings, SecretSettings):
     """Watch for a covered, blinded or defocused lens."""
     snapshots: bool = True
     """Send a blurred picture with what begins."""
+    snapshot_every_s: Annotated[float, Field(ge=0, le=3600)] = 10
+    """Real time between two such pictures of the same zone or line: a lively one has many."""
     timeout_s: Annotated[float, Field(ge=0.5, le=60)] = 4
     """Real time without a picture after which the video counts as lost."""
     frozen_s: Annotated[float, Field(ge=1, le=86_400)] = 30
