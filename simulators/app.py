@@ -155,7 +155,7 @@ class SimulatorsApp:
         if self._steps_file is not None and not self._steps_file.closed:
             self._steps_file.write(json.dumps(asdict(step), ensure_ascii=False) + "\n")
             self._steps_file.flush()
-        if step.action in ("normal_load", "close_relay"):
+        if step.action in ("normal_load", "somebody_home", "close_relay"):
             # The registers are off their plan from here on; a crash must not set them back.
             self._write_memory()
 

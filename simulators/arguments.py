@@ -123,6 +123,12 @@ class CrowdArguments(Arguments):
     within: Duration = 300
 
 
+class ShareArguments(Arguments):
+    """How many people come, as a share of the usual (above 1: more)."""
+
+    share: Annotated[float, Field(ge=0, le=20)] = 0.3
+
+
 class WalkThroughArguments(Arguments):
     """Who walks through the door: those with a credential, and those who only follow."""
 
@@ -162,6 +168,12 @@ class OverloadArguments(Arguments):
     factor: Annotated[float, Field(gt=0, le=5)] = 1.3
 
 
+class DrawArguments(Arguments):
+    """The power drawn (W), whatever is planned."""
+
+    watts: Annotated[float, Field(ge=0, le=1e6)] = 45
+
+
 class SagArguments(Arguments):
     """The supply voltage, as a share of the usual."""
 
@@ -178,6 +190,12 @@ class RegisterArguments(Arguments):
     """Where the register is put: so much lower (kWh, or m³)."""
 
     by: Annotated[float, Field(gt=0, le=100_000)] = 150
+
+
+class MisreadArguments(Arguments):
+    """How many readings are wrong."""
+
+    reads: Annotated[int, Field(ge=1, le=20)] = 1
 
 
 class RolloverArguments(Arguments):
@@ -225,7 +243,7 @@ class SeenArguments(Arguments):
 
     event: Literal[
         "motion", "line", "field", "left_object", "person", "e_bike", "fire", "smoke", "tamper",
-        "disk_full",
+        "disk_full", "parking",
     ]  # fmt: skip
     zone: Annotated[int, Field(ge=1, le=8)] = 1
     """Number of the region or line in the camera."""

@@ -259,6 +259,17 @@ def _seeing_cameras(builder: Builder) -> None:
                         zones=(("Yard", "wall"), ("Fence", "intrusion-fence")))
     )  # fmt: skip
 
+    device = "yunqi-b1-shaft-camera"
+    builder.device(
+        device, "camera", "云栖大厦电梯底坑摄像机", "Yunqi Tower, camera in the lift pit",
+        "yunqi-b1", TOWER, (YUNQI.x + 4, YUNQI.y + 4), "ONVIF M",
+    )  # fmt: skip
+    password = _password(builder, device)
+    builder.install(
+        OnvifCameraPlan(device, TOWER, SceneKind.LIFT_CAR, "LIFT PIT", password,
+                        field_rule="Pit", person_in="pit")
+    )  # fmt: skip
+
 
 def _scene_cameras(builder: Builder) -> None:
     device = "jinxiu-b5-u1-door-camera"

@@ -28,6 +28,8 @@ __all__ = [
 
 #: How long the edges wait for a meter's answer (s, real time).
 METER_TIMEOUT_S = 3
+#: How often meters are asked for what they suffered (status words, covers), run time.
+METER_OFTEN_S = 60
 #: How long something must stand in a fire lane until it counts (s).
 DWELL_S = 20
 
@@ -145,6 +147,7 @@ class Community:
             "port": ports[plan.id],
             "period_s": self.meter_period_s,
             "timeout_s": METER_TIMEOUT_S,
+            "often_s": METER_OFTEN_S,
             "meters": [
                 {"device": meter.device, "address": meter.address, "phases": meter.phases}
                 for meter in plan.meters

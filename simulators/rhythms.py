@@ -94,6 +94,10 @@ class Arrivals:
         self._rhythm = rhythm
         self._hour = lru_cache(maxsize=4)(self._draw)
 
+    def scaled(self, factor: float) -> Arrivals:
+        """Return the arrivals when so many times as many people come."""
+        return Arrivals(self._seed, self._name, self._rhythm.scaled(factor))
+
     def between(self, start_ms: int, end_ms: int) -> list[int]:
         """Return the moments from ``start_ms`` (included) to ``end_ms`` (excluded), in order."""
         found: list[int] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,11 +16,17 @@ from simulators.durations import Duration
 from simulators.installation import Community
 
 FOLDER = Path(__file__).parent / "scenarios"
+RULES = FOLDER / "rules"
+#: ``<rule>/near-miss`` is what must not fire the rule.
+NEAR_MISS = "near-miss"
 _LIMIT_BYTES = 1_000_000
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+M = TypeVar("M", bound=_Model)
 
 
 class Selector(_Model):
@@ -82,9 +88,43 @@ class Scenario(_Model):
         return self
 
 
+class Case(_Model):
+    """What fires a rule (or nearly does), and for whom: a device, or an edge."""
+
+    about: str
+    why: Annotated[str, Field(max_length=300)] = ""
+    steps: Annotated[list[Step], Field(min_length=1)]
+
+
+class RuleScenario(_Model):
+    """One built-in rule: what fires it, and a near miss that must not."""
+
+    name: Annotated[str, Field(min_length=1, max_length=60)]
+    """The rule's id."""
+    fires: Case
+    near_miss: Case
+
+    def played(self, *, near_miss: bool = False) -> Scenario:
+        """Return one of the two as a scenario."""
+        case = self.near_miss if near_miss else self.fires
+        name = f"{self.name}/{NEAR_MISS}" if near_miss else self.name
+        return Scenario(name=name, description=case.why, steps=case.steps)
+
+
 def names() -> list[str]:
-    """Return the names of the scenarios that come with the system."""
+    """Return the names of the stories that come with the system."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def rule_names() -> list[str]:
+    """Return the rules that have a scenario of their own."""
+    return sorted(path.stem for path in RULES.glob("*.yaml"))
+
+
+def load_rule(rule: str) -> RuleScenario:
+    """Read the scenario of a built-in rule; raise :class:`SettingsError` as :func:`load` does."""
+    path = RULES / f"{rule}.yaml"
+    return _checked(RuleScenario, _text(path), str(path))
 
 
 def load(name_or_path: str | Path) -> Scenario:
@@ -93,18 +133,30 @@ def load(name_or_path: str | Path) -> Scenario:
     Raises :class:`SettingsError` that gives for each mistake the file, the line of the step,
     the key, and the nearest known word.
     """
-    path = Path(name_or_path)
-    if path.suffix not in (".yaml", ".yml"):
-        if str(name_or_path) not in names():
-            near = difflib.get_close_matches(str(name_or_path), names(), 1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names())}"
-            raise SettingsError(f"unknown scenario {str(name_or_path)!r}; {hint}")
-        path = FOLDER / f"{name_or_path}.yaml"
+    path, name = Path(name_or_path), str(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        return parse(_text(path), str(path))
+    rule = name.removesuffix(f"/{NEAR_MISS}")
+    if rule in rule_names():
+        return load_rule(rule).played(near_miss=rule != name)
+    if name not in names():
+        near = difflib.get_close_matches(name, [*names(), *rule_names()], 1)
+        hint = (
+            f"did you mean {near[0]}?"
+            if near
+            else f"known are {', '.join(names())}, and the ids of the built-in rules"
+        )
+        raise SettingsError(f"unknown scenario {name!r}; {hint}")
+    path = FOLDER / f"{name}.yaml"
     return parse(_text(path), str(path))
 
 
 def parse(text: str, source: str = "scenario") -> Scenario:
     """Check a scenario's YAML text; raise :class:`SettingsError` as :func:`load` does."""
+    return _checked(Scenario, text, source)
+
+
+def _checked(model: type[M], text: str, source: str) -> M:
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
             raise SettingsError(f"{source}: aliases are not allowed")
@@ -115,9 +167,9 @@ def parse(text: str, source: str = "scenario") -> Scenario:
     if not isinstance(raw, dict):
         raise SettingsError(f"{source}: expected a mapping with name and steps")
     try:
-        return Scenario.model_validate(raw)
+        return model.model_validate(raw)
     except ValidationError as error:
-        raise SettingsError("\n".join(_messages(error, source, lines))) from None
+        raise SettingsError("\n".join(_messages(error, source, lines, model))) from None
 
 
 def check_targets(scenario: Scenario, community: Community) -> None:
@@ -190,14 +242,20 @@ def _step_lines(text: str) -> list[int]:
     return []
 
 
-def _messages(error: ValidationError, source: str, lines: list[int]) -> Iterator[str]:
+def _messages(
+    error: ValidationError, source: str, lines: list[int], whole: type[_Model]
+) -> Iterator[str]:
     for item in error.errors(include_url=False):
         where = [part for part in item["loc"] if part not in ("str", "Selector")]
         in_step = len(where) >= 2 and where[0] == "steps" and isinstance(where[1], int)
         line = f":{lines[int(where[1])]}" if in_step and int(where[1]) < len(lines) else ""
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
-            model = Scenario if not in_step else Selector if "target" in where else Step
+            model: type[_Model] = Step if "steps" in where[:-1] else whole
+            if "target" in where[:-1]:
+                model = Selector
+            elif where[0] in ("fires", "near_miss") and "steps" not in where[:-1]:
+                model = Case
             known = [f.alias or name for name, f in model.model_fields.items()]
             near = difflib.get_close_matches(str(where[-1]), known, 1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"

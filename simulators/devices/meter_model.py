@@ -36,6 +36,7 @@ AUXILIARY_SUPPLY = 1 << 1
 VOLTAGE_LOSS = 1 << 0
 UNDER_VOLTAGE = 1 << 1
 OVER_VOLTAGE = 1 << 2
+CURRENT_LOSS = 1 << 3
 OVERLOAD = 1 << 5
 REVERSE_PHASE = 1 << 6
 PHASE_FAIL = 1 << 7
@@ -95,6 +96,8 @@ class MeterFaults:
     auxiliary_supply: bool = False
     reversed_phases: frozenset[int] = frozenset()
     """Phases (from 0) whose current flows backwards."""
+    lost_currents: frozenset[int] = frozenset()
+    """Phases (from 0) whose current the meter does not see: an open transformer."""
     lost_phases: frozenset[int] = frozenset()
     """Phases (from 0) without voltage."""
     zero_reads: int = 0
@@ -125,6 +128,7 @@ class MeterModel:
         self._override: tuple[int, float, float] | None = None
         self._relay_open = False
         self._overload_w: float | None = None
+        self._fixed_w: float | None = None
         self._voltage_factor = 1.0
         self._drifts_since: int | None = None
         self._export_wh = 0.0
@@ -164,6 +168,11 @@ class MeterModel:
     def set_overload(self, now_ms: int, watts: float | None) -> None:
         """Draw at least ``watts`` until told None."""
         self._overload_w = watts
+        self._reload(now_ms)
+
+    def set_draw(self, now_ms: int, watts: float | None) -> None:
+        """Draw just ``watts`` (nobody is at home) until told None."""
+        self._fixed_w = watts
         self._reload(now_ms)
 
     def set_voltage_factor(self, factor: float) -> None:
@@ -252,6 +261,10 @@ class MeterModel:
             for watts, sign, volts in zip(drawn, signs, voltage, strict=True)
         )
         factor = self._power_factor
+        phase_w = tuple(
+            0.0 if index in self.faults.lost_currents else watts
+            for index, watts in enumerate(phase_w)
+        )
         current = tuple(
             watts / (volts * factor) if volts > 1 else 0.0
             for watts, volts in zip(phase_w, voltage, strict=True)
@@ -316,6 +329,7 @@ class MeterModel:
             phases[index] |= VOLTAGE_LOSS if lost else 0
             phases[index] |= UNDER_VOLTAGE if not lost and volts < 0.9 * NOMINAL_V else 0
             phases[index] |= OVER_VOLTAGE if volts > 1.15 * NOMINAL_V else 0
+            phases[index] |= CURRENT_LOSS if index in faults.lost_currents else 0
             phases[index] |= OVERLOAD if power > self.limit_w else 0
             phases[index] |= REVERSE_PHASE if index in faults.reversed_phases else 0
         word1 = CLOCK_BATTERY_LOW if faults.clock_battery_low else 0
@@ -346,6 +360,8 @@ class MeterModel:
         energy = self._running_wh(now_ms)
         if self._relay_open:
             self._override = (now_ms, energy, 0.0)
+        elif self._fixed_w is not None:
+            self._override = (now_ms, energy, self._fixed_w)
         elif self._overload_w is not None:
             watts = max(self._overload_w, self._plan.power_w(now_ms))
             self._override = (now_ms, energy, watts)

@@ -59,6 +59,14 @@ class Handle:
         """Answer again."""
         await self.line.start()
 
+    async def cut_gateway(self, _: Arguments) -> None:
+        """Take the gateway away, with everything behind the same address."""
+        await self.line.suspend()
+
+    async def restore_gateway(self, _: Arguments) -> None:
+        """Bring it back."""
+        await self.line.start()
+
     async def drop_connections(self, _: Arguments) -> None:
         """Drop the connections; new ones are accepted at once."""
         await self.line.drop()

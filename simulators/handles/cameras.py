@@ -129,7 +129,8 @@ class IsapiCameraHandle(Handle):
         "field": ("fielddetection", None), "left_object": ("unattendedBaggage", None),
         "person": ("fielddetection", "human"), "e_bike": ("fielddetection", "electricBicycle"),
         "fire": ("fireDetection", None), "smoke": ("smokeDetection", None),
-        "tamper": ("shelteralarm", None), "disk_full": ("diskfull", None),
+        "parking": ("parking", None), "tamper": ("shelteralarm", None),
+        "disk_full": ("diskfull", None),
     }  # fmt: skip
     #: A camera repeats what lasts so often (run time, s).
     _EVERY_S = 5.0
@@ -194,6 +195,7 @@ class OnvifCameraHandle(Handle):
         super().__init__(device, clock, peer.listener)
         self.peer = peer
         self._rules = tuple(peer.rules)
+        self._field = next(r.name for r in peer.rules if r.type == "tt:FieldDetector")
 
     def state(self) -> dict[str, Any]:
         """Return the rules that are set up."""
@@ -213,7 +215,7 @@ class OnvifCameraHandle(Handle):
         if event == "motion":
             peer.move(active=active)
         elif event == "field":
-            peer.intrude(active=active)
+            peer.intrude(active=active, rule=self._field)
         elif event == "line":
             peer.cross()
         elif event == "person":

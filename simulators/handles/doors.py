@@ -17,6 +17,7 @@ from simulators.arguments import (
     RebootArguments,
     RepeatArguments,
     ReportArguments,
+    ShareArguments,
 )
 from simulators.devices.door import DoorPeer
 from simulators.devices.isapi import Code
@@ -65,9 +66,19 @@ class IsapiDoorHandle(DoorHandle):
         self.controller = peer.controller
         self.number = number
 
+        self._usual = self.controller.doors[number].arrivals
+
     def state(self) -> dict[str, Any]:
         """Return whether the door stands open."""
         return {"open": self.controller.doors[self.number].open}
+
+    async def fewer_people(self, given: ShareArguments) -> None:
+        """Let so many people come, as a share of the usual, once the next one has come."""
+        self.controller.doors[self.number].arrivals = self._usual.scaled(given.share)
+
+    async def usual_people(self, _: Arguments) -> None:
+        """Let as many come as ever."""
+        self.controller.doors[self.number].arrivals = self._usual
 
     async def force_door(self, _: Arguments) -> None:
         """Break the door open."""

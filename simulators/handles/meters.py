@@ -7,8 +7,10 @@ from core.runtime.clock import Clock
 from simulators.arguments import (
     Arguments,
     CoverOpenArguments,
+    DrawArguments,
     DriftArguments,
     LeakArguments,
+    MisreadArguments,
     OverloadArguments,
     PhaseArguments,
     RegisterArguments,
@@ -36,6 +38,14 @@ class MeterHandle(Handle):
     async def normal_load(self, _: Arguments) -> None:
         """Draw what is planned."""
         self.model.set_overload(self.now_ms(), None)
+
+    async def nobody_home(self, given: DrawArguments) -> None:
+        """Draw what a flat draws in which nobody does anything."""
+        self.model.set_draw(self.now_ms(), given.watts)
+
+    async def somebody_home(self, _: Arguments) -> None:
+        """Draw what is planned."""
+        self.model.set_draw(self.now_ms(), None)
 
     async def sag_voltage(self, given: SagArguments) -> None:
         """Lower (or raise) the voltage."""
@@ -97,6 +107,20 @@ class DltMeterHandle(MeterHandle):
     async def straighten_current(self, _: Arguments) -> None:
         """Let it flow as it should."""
         self.model.set_reversed(self.now_ms(), frozenset())
+
+    async def lose_current(self, given: PhaseArguments) -> None:
+        """Open the current transformer of one phase."""
+        if given.phase > self.model.phases:
+            raise ContractError(f"{self.device} has one phase", field="phase")
+        self.model.faults.lost_currents = frozenset({given.phase - 1})
+
+    async def restore_current(self, _: Arguments) -> None:
+        """Close it."""
+        self.model.faults.lost_currents = frozenset()
+
+    async def misread_register(self, given: MisreadArguments) -> None:
+        """Let the next readings of the register be 0, as a bad transmission gives."""
+        self.model.faults.zero_reads += given.reads
 
     async def weaken_battery(self, _: Arguments) -> None:
         """Let the battery run low."""

@@ -10,7 +10,7 @@ from simulators.devices.camera import CameraPeer, PictureFeed
 from simulators.devices.door_model import DoorController
 from simulators.devices.isapi import Code, Identity
 from simulators.devices.isapi_camera import IsapiCameraPeer
-from simulators.devices.onvif import OnvifCamera
+from simulators.devices.onvif import OnvifCamera, Rule
 from simulators.devices.rtsp import RtspPeer
 from simulators.devices.scene import LAYOUTS, Scene, SceneKind
 from simulators.handles.base import Handle
@@ -141,7 +141,7 @@ class IsapiCameraPlan(Simple):
         return [{
             "driver": "isapi_camera", "base_url": f"http://{HOST}:{port}",
             "username": self.username, "password": self.password, "cameras": {"1": self.device},
-            "expect": list(self.expect), "check_period_s": 300, "zones": {"1": self.zone},
+            "expect": list(self.expect), "check_period_s": 60, "zones": {"1": self.zone},
         }]  # fmt: skip
 
 
@@ -156,6 +156,10 @@ class OnvifCameraPlan(Simple):
     password: str
     zones: tuple[tuple[str, str], ...] = ()
     """Rule of the camera -> name of the zone."""
+    field_rule: str = "Yard"
+    """Name of the rule that watches a field."""
+    person_in: str | None = None
+    """Whoever is in the field is a person where nobody may be: name of that zone."""
     username: str = "edge"
 
     @property
@@ -174,13 +178,23 @@ class OnvifCameraPlan(Simple):
         peer = OnvifCamera(
             world.clock, self.device, username=self.username, password=self.password,
             picture=feed.render, port=port,
+            rules=(
+                Rule("MyMotion", "tt:CellMotionDetector"),
+                Rule(self.field_rule, "tt:FieldDetector"),
+                Rule("Fence", "tt:LineDetector"), Rule("MyTamper", "tt:TamperDetector"),
+            ),
         )  # fmt: skip
         return Fixture(peer, {self.device: OnvifCameraHandle(self.device, world.clock, peer)})
 
     def entries(self, port: int) -> Entries:
         """Return the camera's entry."""
+        rules: dict[str, dict[str, str]] = {rule: {"zone": zone} for rule, zone in self.zones}
+        if self.person_in is not None:
+            rules[self.field_rule] = {
+                "kind": "camera.object", "target": "person", "zone": self.person_in,
+            }  # fmt: skip
         return [{
             "driver": "onvif_camera", "base_url": f"http://{HOST}:{port}",
             "username": self.username, "password": self.password, "device": self.device,
-            "check_s": 30, "rules": {rule: {"zone": zone} for rule, zone in self.zones},
+            "check_s": 30, "rules": rules,
         }]  # fmt: skip

@@ -43,18 +43,22 @@ class Afresh:
         self._epochs: dict[str, str] = {}
         self._first: dict[tuple[str, str], int] = {}
 
-    def remake(self, message: Recorded) -> Recorded:
-        """Return the message as it is to be published."""
+    def remake(self, message: Recorded) -> Recorded | None:
+        """Return the message as it is to be published; None for a batch before the first seen.
+
+        A recording that begins within a window may hold what was sent again later on.
+        """
         kind = message.topic.rsplit("/", 1)[-1]
         if not message.topic.startswith(topics.ROOT) or kind not in {"batch", "status", "event"}:
             return message
         if message.properties or message.payload.startswith(b"\xff\xd8"):
             return self._media(message)
         if kind == "batch":
-            return _with(message, self._batch(message.payload))
+            payload = self._batch(message.payload)
+            return None if payload is None else _with(message, payload)
         return _with(message, self._plain(message.payload))
 
-    def _batch(self, payload: bytes) -> bytes:
+    def _batch(self, payload: bytes) -> bytes | None:
         try:
             head = decode_struct(payload, Envelope)
         except ContractError:
@@ -65,6 +69,8 @@ class Afresh:
         body = msgspec.json.decode(b"{" + payload[split:])
         sealed = msgspec.json.encode(self._moved(body))[1:]
         base = self._first.setdefault((head.epoch, head.lane), head.seq) - 1
+        if head.seq <= base:
+            return None
         oldest = max(head.oldest - base, 1)
         return envelope(
             head.edge, self._epoch(head.epoch), head.lane, head.seq - base, oldest, sealed
@@ -83,11 +89,13 @@ class Afresh:
             body["lanes"] = {}  # what was backlog then is live now
         return msgspec.json.encode(body)
 
-    def _media(self, message: Recorded) -> Recorded:
+    def _media(self, message: Recorded) -> Recorded | None:
         fields = dict(message.properties)
         if not {"epoch", "seq", "oldest", "at", "sealed_at"} <= fields.keys():
             return message
         base = self._first.setdefault((fields["epoch"], "media"), int(fields["seq"])) - 1
+        if int(fields["seq"]) <= base:
+            return None
         fields["seq"] = str(int(fields["seq"]) - base)
         fields["oldest"] = str(max(int(fields["oldest"]) - base, 1))
         fields["epoch"] = self._epoch(fields["epoch"])
@@ -148,6 +156,8 @@ class Replay:
         self._link = Link(broker, LinkOptions(client_id=f"replay:{uuid.uuid4().hex[:8]}"))
         self._under_way: deque[Future[int]] = deque()
         self.published = 0
+        self.before_first = 0
+        """Batches below the first that the recording has of their lane."""
         self.left_out = 0
         """Receipts, colours and collector statuses: a replay does not speak for a collector."""
 
@@ -186,7 +196,11 @@ class Replay:
             self.left_out += 1
             return
         if self._afresh is not None:
-            message = self._afresh.remake(message)
+            made = self._afresh.remake(message)
+            if made is None:
+                self.before_first += 1
+                return
+            message = made
         jpeg = message.payload.startswith(b"\xff\xd8")
         self._under_way.append(
             self._link.publish(

@@ -24,7 +24,7 @@ from core.contracts.errors import EstateError
 
 _FORMAT = "smart-estate recording"
 _VERSION = 1
-_LONGEST_LINE = 4 << 20
+_LONGEST_LINE = 32 << 20
 
 
 class _Header(msgspec.Struct):
@@ -118,6 +118,8 @@ def read(path: Path) -> Iterator[Recorded]:
                     line = file.readline(_LONGEST_LINE)
                 except (EOFError, zlib.error):
                     return
+                if len(line) >= _LONGEST_LINE:
+                    raise TapeError(f"{path}: a message is longer than {_LONGEST_LINE} bytes")
                 if not line.endswith(b"\n"):
                     return
                 yield _message(decode(line))

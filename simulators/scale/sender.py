@@ -25,14 +25,14 @@ from core.contracts.batch import (
 from core.contracts.codec import encode
 from core.contracts.errors import ContractError
 from core.contracts.events import Lane
-from core.runtime.link import Link, LinkDownError, LinkOptions, Message
+from core.runtime.link import Link, LinkOptions, Message
 from core.runtime.settings import BrokerSettings
 
 WINDOW = 32
 #: Without a receipt for so long (s) an edge goes back to the last one, and repeats its birth.
 _PATIENCE_S = 5.0
 _SEAL_BYTES = 256 * 1024
-_LANES = (Lane.EVENT, Lane.STATE, Lane.READING)
+_LANES = (Lane.URGENT, Lane.STATE, Lane.READING)
 
 
 @dataclass(slots=True)
@@ -67,7 +67,8 @@ class EdgeSender:
 
     def add(self, lane: Lane, events: list[bytes], now: int) -> None:
         """Seal events (in their order) into batches of at most 1,000 and 256 kB."""
-        held = self.lanes[lane].held
+        # A street's edges are heard: what happens goes the urgent way.
+        held = self.lanes[Lane.URGENT if lane is Lane.EVENT else lane].held
         start = size = 0
         for index, event in enumerate(events):
             if index - start >= MAX_EVENTS or size + len(event) > _SEAL_BYTES:
@@ -165,18 +166,14 @@ class Fleet:
         if not self._link.connected:
             return 0
         sent = 0
-        try:
-            for sender in self.senders.values():
-                if not sender.answered:
-                    self._be_born(sender, now, now_ms)
-                    continue
-                for payload in sender.due(now):
-                    topic = topics.batch(sender.site, sender.edge)
-                    self._link.publish(topic, payload, content_type="application/json")
-                    sent += 1
-        except LinkDownError:
-            for sender in self.senders.values():
-                sender.go_back(now, reborn=True)
+        for sender in self.senders.values():
+            if not sender.answered:
+                self._be_born(sender, now, now_ms)
+                continue
+            for payload in sender.due(now):
+                topic = topics.batch(sender.site, sender.edge)
+                self._link.publish(topic, payload, content_type="application/json")
+                sent += 1
         return sent
 
     def _be_born(self, sender: EdgeSender, now: float, now_ms: int) -> None:

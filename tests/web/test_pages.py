@@ -102,7 +102,7 @@ def test_devices_are_found(watched: Watched, site: Site) -> None:
     expect(page.get_by_test_id("device-row")).to_have_count(1)
     page.get_by_test_id("search").fill("")
     page.get_by_label("类别").select_option("camera")
-    expect(page.get_by_test_id("device-row")).to_have_count(7)
+    expect(page.get_by_test_id("device-row")).to_have_count(8)
     page.get_by_test_id("device-row").first.click()
     expect(page).to_have_url(re.compile("/devices/jinxiu-.*camera"))
 
