@@ -20,7 +20,7 @@ from collector.rules_projection import RulesProjection
 from collector.series_projection import SeriesProjection
 from collector.ticker import Ticker
 from core.contracts import topics
-from core.contracts.batch import CollectorStatus, Receipt
+from core.contracts.batch import CollectorStatus, Receipt, answers
 from core.contracts.codec import encode
 from core.contracts.log import ACTIVATION, Activation
 from core.runtime.clock import Clock
@@ -165,8 +165,10 @@ class CollectorApp:
         self._announcer.start()
         self._stack.callback(self._announcer.stop)
 
-    def _publish_receipt(self, site: str, edge: str, receipt: Receipt) -> None:
-        self._link.publish(topics.receipt(site, edge), encode(receipt), retain=True)
+    def _publish_receipt(self, site: str, edge: str, receipt: Receipt, birth: int) -> None:
+        self._link.publish(
+            topics.receipt(site, edge), encode(receipt), retain=True, properties=answers(birth)
+        )
 
     def _greet(self) -> None:
         """Say that a collector listens; each connection has an instance of its own.

@@ -35,6 +35,8 @@ class _Edge:
     status: bytes = b""
     """Digest of the status that was journalled last."""
     skewed: bool = False
+    birth: int = 0
+    """The edge's clock in the birth that was noted or repeated last."""
 
 
 class EdgeRegister:
@@ -63,6 +65,11 @@ class EdgeRegister:
         finally:
             reader.close()
 
+    def birth(self, site: str, edge: str) -> int:
+        """Return the clock of the birth that an edge's receipts answer, 0 without one."""
+        known = self._edges.get((site, edge))
+        return 0 if known is None else known.birth
+
     def all_away(self, why: str) -> None:
         """Note that no edge can be heard, until each is born again."""
         for (site, edge), known in self._edges.items():
@@ -89,6 +96,7 @@ class EdgeRegister:
         known = self._edges.setdefault((site, status.edge), _Edge())
         mark = _mark(status)
         if mark == known.status:
+            known.birth = status.clock if status.online else known.birth
             return status.online
         if not status.online:
             self._end(site, status, known, mark)
@@ -102,6 +110,7 @@ class EdgeRegister:
         if not self._note(site, status.edge, "edge.online", _birth(status, accepted)):
             return False  # the log is full: no receipt, so the birth is repeated
         known.online, known.epoch, known.status = True, status.epoch, mark
+        known.birth = status.clock
         self._check_clock(site, status, known)
         return True
 

@@ -65,7 +65,8 @@ class _Settled:
 
 _Away = str
 _EdgeEpoch = tuple[str, str, str]
-PublishReceipt = Callable[[str, str, Receipt], None]
+#: Site, edge, receipt, and the clock of the birth that it answers (0: of none).
+PublishReceipt = Callable[[str, str, Receipt, int], None]
 
 
 class Ingest:
@@ -287,7 +288,8 @@ class Ingest:
         for (site, edge), epoch in dirty.items():
             lanes = self._streams.get((site, edge, epoch), {})
             committed = {str(lane): stream.committed for lane, stream in lanes.items()}
-            self._publish(site, edge, Receipt(edge, epoch, committed))
+            receipt = Receipt(edge, epoch, committed)
+            self._publish(site, edge, receipt, self._edges.birth(site, edge))
 
 
 def _address(topic: str) -> Address:

@@ -6,10 +6,14 @@ from collections.abc import Callable
 
 from collector.feed import Chunk
 from core.contracts.codec import encode
+from core.contracts.events import Lane
 from core.contracts.log import BatchEntry, EventEntry, LogEntry
 from core.contracts.ports import Point, SeriesWriter
 from core.runtime.clock import Clock
 from core.storage.records import Records, refusals
+
+#: Half of the seqs that a point's time can tell apart.
+_HALF = 500
 
 
 class SeriesProjection:
@@ -79,11 +83,13 @@ class SeriesProjection:
 def points_of(entry: LogEntry) -> list[tuple[int, Point]]:
     """Return (log position, point) of every event of an entry.
 
-    A point's time is the event's millisecond plus (seq mod 1000) · 1000 + index nanoseconds,
-    so that siblings stay apart and a retry writes the same point.
+    A point's time is the event's millisecond plus (seq mod 1000) · 1000 + index nanoseconds (in
+    the urgent lane seq + 500), so that siblings stay apart and a retry writes the same point.
     """
     if isinstance(entry, BatchEntry):
-        shift = entry.batch.seq % 1000 * 1000
+        # The same seq in the other lane of the class must not give the same points.
+        lane = _HALF if entry.batch.lane is Lane.URGENT else 0
+        shift = (entry.batch.seq + lane) % 1000 * 1000
         pos, site = entry.pos, entry.site
         return [
             (pos, Point(event.at * 1_000_000 + shift + index, site, event))

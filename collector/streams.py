@@ -29,10 +29,13 @@ class StreamKey(NamedTuple):
         return batch_lane(self.site, self.edge, self.epoch, self.lane)
 
 
+_LANES = frozenset(Lane)
+
+
 def parse_lane(name: str) -> StreamKey | None:
     """Return the stream that a journal lane holds, or None for lanes of other kinds."""
     parts = name.split("/")
-    if parts[0] == "batch" and len(parts) == 5:
+    if parts[0] == "batch" and len(parts) == 5 and parts[4] in _LANES:
         return StreamKey(parts[1], parts[2], parts[3], Lane(parts[4]))
     if parts[0] == "media" and len(parts) == 4:
         return StreamKey(parts[1], parts[2], parts[3], Lane.MEDIA)

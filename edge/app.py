@@ -125,7 +125,7 @@ class EdgeApp:
             on_command=lambda message: self._commands.post(message),
         )
         self._outbox = Outbox(
-            self._journal, self._clock, self._uplink.wake, lambda: self._uplink.online
+            self._journal, self._clock, self._uplink.wake, lambda: self._uplink.heard
         )
         self._tap = Tap(self._outbox, self._clock)
         self._built = built = reload.build(self._config, self._clock, folder)

@@ -20,8 +20,6 @@ JOURNAL_BYTES = 4 << 30
 LINGER_S = 0.02
 #: A batch is sealed at this size (bytes), well below the brokers' usual packet limit.
 _SEAL_BYTES = 256 * 1024
-#: What stands now is said before what has been: it never waits behind a backlog.
-_FRESH = "device.snapshot"
 #: Batches of a lane that may be in flight beyond the receipt.
 WINDOW = 32
 #: While nobody listens, a lane's last batch takes in what comes, up to so much: a week's backlog
@@ -116,9 +114,7 @@ class Outbox:
         event = make_event(
             kind, device=device, at=seen if at is None else at, seen=seen, data=data, id=id
         )
-        lane = KINDS[kind].lane
-        fresh = kind == _FRESH or self._heard()
-        await self._add(Lane.URGENT if lane is Lane.EVENT and fresh else lane, encode(event))
+        await self._add(KINDS[kind].lane, encode(event))
 
     async def snapshot(self, device: str, at: int, media_id: str, jpeg: bytes) -> None:
         """Take one JPEG of at most 256 kB; return when the journal has committed it."""
@@ -149,6 +145,8 @@ class Outbox:
         if self._open.get(lane) is not batch:
             return  # it was full before its time was over
         del self._open[lane]
+        if lane is Lane.EVENT and self._heard():
+            lane = Lane.URGENT
         now = self._clock.now_ms()
         append = Append(
             lane,

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 import msgspec
 import structlog
@@ -22,6 +23,7 @@ from core.contracts.batch import (
     LaneStatus,
     MediaHeader,
     Receipt,
+    answered_birth,
     decode_struct,
     envelope,
     media_properties,
@@ -41,6 +43,12 @@ log = structlog.get_logger(__name__)
 
 #: The birth is repeated when no receipt has come for so long (s).
 _BIRTH_AGAIN_S = 3.0
+#: So many lanes in a row go back without a receipt until nobody is taken to listen.
+_MOST_STALLS = 1
+#: A birth is made exact so often; then what is late is a matter of some milliseconds.
+_MOST_BIRTHS = 4
+#: The instance of no collector.
+_NOBODY = ""
 _READ_AT_ONCE = 16
 _IDLE_S = 0.5
 #: While a backlog is held to its pace.
@@ -52,16 +60,25 @@ _LANES = frozenset(str(lane) for lane in Lane)
 def credible(lane: LaneBounds | None, seq: int) -> bool:
     """Tell whether a receipt can be meant for this journal.
 
-    No more than a window can have been sent beyond what is noted as sent. A receipt above that
-    was earned by another life of this disk: a backup was restored, or it was cloned.
+    What is sent is noted before it goes. A receipt above that was earned by another life of
+    this disk: a backup was restored, or it was cloned.
     """
-    return seq == 0 or (lane is not None and seq <= min(lane.last, lane.sent + WINDOW))
+    return seq == 0 or (lane is not None and seq <= lane.sent)
 
 
 def _known_lanes(receipt: Receipt) -> Receipt:
     if unknown := set(receipt.lanes) - _LANES:
         raise ContractError(f"unknown lanes {sorted(unknown)}", field="lanes")
     return receipt
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A receipt; ``birth`` is the clock of the birth that it answers, where it says so."""
+
+    receipt: Receipt
+    birth: int | None
+    retained: bool
 
 
 class Uplink:
@@ -92,7 +109,7 @@ class Uplink:
         self._fresh_state = fresh_state
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._mail: list[Receipt | CollectorStatus | str] = []
+        self._mail: list[_Answer | CollectorStatus | str] = ["start"]
         self._mail_lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._link = Link(
@@ -116,7 +133,10 @@ class Uplink:
         self.failed_steps = 0
 
     def _begin(self) -> None:
-        self._handing_on = self._paced = False
+        self._handing_on = self._paced = self._heard = False
+        self._stalls = self._births = 0
+        self._clocks: set[int] = set()
+        self._first_born = 0.0
         self._windows: dict[Lane, LaneWindow] = {lane: LaneWindow(WINDOW) for lane in Lane}
         self._fresh: Future[None] | None = None
         self._birth: EdgeStatus | None = None
@@ -158,11 +178,18 @@ class Uplink:
         fresh = self._fresh
         return self._answered and fresh is not None and fresh.done() and not fresh.exception()
 
+    @property
+    def heard(self) -> bool:
+        """Tell whether a collector listens, so that what happens goes into the urgent lane."""
+        return self._heard
+
     # -- callbacks of the link: they only post --------------------------------------------
 
     def _on_receipt(self, message: Message) -> None:
         try:
-            self._post(_known_lanes(decode_struct(message.payload, Receipt)))
+            receipt = _known_lanes(decode_struct(message.payload, Receipt))
+            birth = answered_birth(message.properties)
+            self._post(_Answer(receipt, birth, retained=message.retained))
         except ContractError as error:
             self.refused_messages += 1
             log.warning("receipt refused", why=str(error))
@@ -174,7 +201,7 @@ class Uplink:
             self.refused_messages += 1
             log.warning("collector status refused", why=str(error))
 
-    def _post(self, mail: Receipt | CollectorStatus | str) -> None:
+    def _post(self, mail: _Answer | CollectorStatus | str) -> None:
         with self._mail_lock:
             self._mail.append(mail)
         self._wake.set()
@@ -186,11 +213,11 @@ class Uplink:
     # -- the uplink's thread --------------------------------------------------------------
 
     def _run(self) -> None:
-        reader = self._journal.reader()
+        reader: JournalReader | None = None
         try:
-            self._journal.grow(allowed=True)
             while not self._stopping.is_set():
                 try:
+                    reader = reader or self._journal.reader()
                     busy = self._step(reader)
                 except Exception as error:
                     # The outbox keeps everything; the uplink must go on whatever it meets.
@@ -203,7 +230,8 @@ class Uplink:
                     self._wake.wait(_PACE_S if self._paced else _IDLE_S)
                     self._wake.clear()
         finally:
-            reader.close()
+            if reader is not None:
+                reader.close()
 
     def _step(self, reader: JournalReader) -> bool:
         self._paced = False
@@ -217,10 +245,18 @@ class Uplink:
         if not self._handing_on:
             # From here on entries are read and sent: none may change under our hands.
             self._journal.grow(allowed=False)
+            if not self._told_all():
+                self._journal.grow(allowed=True)
+                self._answered, self._fresh, self._birth = False, None, None
+                return False
             self._handing_on = True
         for lane, window in self._windows.items():
             if window.expire(now):
                 log.info("no receipt in time, going back", lane=lane, to=window.acknowledged + 1)
+                self._stalls += 1
+        if self._stalls > _MOST_STALLS:
+            self._begin_again("nobody answers")
+            return False
         # One lane at a time: what happened goes before status, and status before bulk.
         return any(self._send_lane(reader, lane, window) for lane, window in self._windows.items())
 
@@ -234,16 +270,23 @@ class Uplink:
             with self._mail_lock:
                 del self._mail[0]  # only now: what could not be taken is taken again
 
-    def _take(self, item: Receipt | CollectorStatus | str) -> None:
-        if isinstance(item, Receipt):
+    def _take(self, item: _Answer | CollectorStatus | str) -> None:
+        if isinstance(item, _Answer):
             self._take_receipt(item)
         elif isinstance(item, CollectorStatus):
-            if item.online and item.instance != self._instance:
-                if self._instance is not None:
-                    self._begin_again("another collector")
-                self._instance = item.instance
+            self._take_status(item)
         else:
             self._begin_again(item)
+
+    def _take_status(self, status: CollectorStatus) -> None:
+        if not status.online:
+            if self._instance != _NOBODY:
+                self._begin_again("the collector went away")
+            self._instance = _NOBODY
+        elif status.instance != self._instance:
+            if self._instance is not None:
+                self._begin_again("another collector")
+            self._instance = status.instance
 
     def _begin_again(self, why: str) -> None:
         log.info("link state", edge=self._edge, state=why)
@@ -258,20 +301,45 @@ class Uplink:
         if self._fresh is not None and self._fresh.done() and self._fresh.exception():
             self._begin_again("the fresh state could not be kept")
         if self._answered:
+            self._tell_fresh_state(now)
             return
-        if self._born is not None and now - self._born < _BIRTH_AGAIN_S:
-            return
-        if self._fresh is None or self._birth is None:
-            # One birth, however often it is repeated: what was sealed before it is backlog.
-            # And nothing that comes after it may join what was sealed before.
+        if self._birth is None:
+            # What was sealed before it is backlog, and nothing that comes later may join that.
             self._journal.grow(allowed=False)
             self._birth = self._status(online=True)
             self._journal.grow(allowed=True)
-            self._fresh = self._fresh_state()
-            self._fresh.add_done_callback(lambda _: self._wake.set())
+            self._clocks.clear()
+            self._births += 1
+            self._first_born, self._born = now, None
+        if self._born is not None and now - self._born < _BIRTH_AGAIN_S:
+            return
         birth = msgspec.structs.replace(self._birth, clock=self._clock.now_ms())
+        self._clocks.add(birth.clock)
         self._link.publish(topics.status(self._site, self._edge), encode(birth), retain=True)
         self._born = now
+
+    def _tell_fresh_state(self, now: float) -> None:
+        """Go on after the answer: with a better birth if more has waited, else with the present."""
+        self._heard = True
+        if self._fresh is not None:
+            return
+        waited = now - self._first_born > _BIRTH_AGAIN_S and self._births < _MOST_BIRTHS
+        if waited or not self._told_all():
+            self._answered, self._birth = False, None
+            return
+        self._fresh = self._fresh_state()
+        self._fresh.add_done_callback(lambda _: self._wake.set())
+
+    def _told_all(self) -> bool:
+        """Tell whether the birth named everything that waits in the event lane.
+
+        Until the answer, what happened went there: it must not count as happening now. From the
+        answer on it goes into the urgent lane, so a second birth is exact.
+        """
+        if self._births >= _MOST_BIRTHS or self._birth is None:
+            return True
+        told, held = self._birth.lanes.get(Lane.EVENT), self._journal.bounds().get(Lane.EVENT)
+        return (told.last if told else 0) == (held.last if held else 0)
 
     def _status(self, *, online: bool, clean: bool = False) -> EdgeStatus:
         lanes = {
@@ -289,7 +357,8 @@ class Uplink:
             self._previous_epoch,
         )
 
-    def _take_receipt(self, receipt: Receipt) -> None:
+    def _take_receipt(self, answer: _Answer) -> None:
+        receipt = answer.receipt
         if receipt.edge != self._edge or receipt.epoch != self._journal.epoch:
             return
         bounds = self._journal.bounds()
@@ -305,7 +374,10 @@ class Uplink:
         for lane, (seq, durable) in news.items():
             durable.result()
             self._windows[lane].on_receipt(seq, now)
-        if self._born is not None:
+            self._stalls = 0
+        if self._born is not None and (
+            not answer.retained if answer.birth is None else answer.birth in self._clocks
+        ):
             self._answered = True
 
     def _start_new_epoch(self, receipt: Receipt) -> None:
@@ -326,7 +398,7 @@ class Uplink:
         entries = reader.read_lane(lane, window.sent, limit=limit, max_bytes=4 << 20)
         oldest = reader.oldest(lane)
         if entries:
-            self._journal.note_sent(lane, entries[-1].seq)
+            self._journal.note_sent(lane, entries[-1].seq).result()
         if late:
             self._pace.take(sum(entry.events for entry in entries))
         for entry in entries:

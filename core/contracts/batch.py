@@ -271,6 +271,17 @@ def decode_struct(payload: bytes, shape: type[T]) -> T:
         raise ContractError(f"not a {shape.__name__}: {error}") from None
 
 
+def answers(birth: int) -> list[tuple[str, str]]:
+    """Return the user property by which a receipt names the birth (its clock) that it answers."""
+    return [("birth", str(birth))]
+
+
+def answered_birth(properties: list[tuple[str, str]]) -> int | None:
+    """Return the clock of the birth that a receipt answers, None where it does not say."""
+    text = dict(properties).get("birth", "")
+    return int(text) if text.isdecimal() and text.isascii() and len(text) <= 16 else None
+
+
 def media_properties(header: MediaHeader) -> list[tuple[str, str]]:
     """Return a media header as MQTT user properties."""
     return [(name, str(getattr(header, name))) for name in header.__struct_fields__]

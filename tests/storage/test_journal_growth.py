@@ -51,7 +51,7 @@ def test_an_entry_that_was_handed_on_never_changes(tmp_path: Path) -> None:
     journal = make(tmp_path / "j.sqlite")
     journal.grow(allowed=True)
     add(journal, b"1")
-    journal.note_sent("a", 1)
+    journal.note_sent("a", 1).result()
     assert add(journal, b"2") == 2
     assert bodies(journal) == [b"1", b"2"]
     journal.close()
@@ -139,7 +139,7 @@ class Growing(RuleBasedStateMachine):
         sent = max(self.seen, default=0)
         last = min(sent + count, len(entries))
         if last > sent:
-            self.journal.note_sent("a", last)
+            self.journal.note_sent("a", last).result()
             self.seen |= {seq: entries[seq - 1] for seq in range(sent + 1, last + 1)}
         if not noted:
             self.restart()

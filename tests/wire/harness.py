@@ -85,7 +85,7 @@ class SyntheticEdge:
             version="test",
             fresh_state=self.fresh,
         )
-        self.outbox = Outbox(self.journal, CLOCK, self.uplink.wake, lambda: self.uplink.online)
+        self.outbox = Outbox(self.journal, CLOCK, self.uplink.wake, lambda: self.uplink.heard)
         self.uplink.start()
 
     def fresh(self) -> Future[None]:

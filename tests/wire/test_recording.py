@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 from core.contracts import topics
-from core.contracts.batch import decode_batch
+from core.contracts.batch import decode_batch, decode_envelope, envelope, seal
 from core.contracts.errors import EstateError
+from core.contracts.events import Lane
 from core.runtime.link import Link, LinkOptions, Message
 from core.runtime.settings import BrokerSettings
 from simulators.recording.record import Recording
@@ -154,6 +155,11 @@ def test_recorded_batches_made_new_are_stored_by_a_collector(tmp_path: Path) -> 
         run(main(first, second), 90)
 
 
+def payload_of(message: Recorded | None) -> bytes:
+    assert message is not None
+    return message.payload
+
+
 def test_afresh_renames_epochs_counts_from_one_and_moves_all_times() -> None:
     payload = (
         b'{"edge":"e1","epoch":"epoch-before","lane":"event","seq":41,"oldest":39,'
@@ -162,22 +168,43 @@ def test_afresh_renames_epochs_counts_from_one_and_moves_all_times() -> None:
     )
     afresh = Afresh(500_000)
     topic = topics.batch("s", "e1")
-    batch = decode_batch(afresh.remake(Recorded(0, topic, payload)).payload)
+    batch = decode_batch(payload_of(afresh.remake(Recorded(0, topic, payload))))
     assert (batch.seq, batch.oldest, batch.sealed_at) == (1, 1, 500_000)
     assert batch.epoch != "epoch-before"
     assert (batch.events[0][1].at, batch.events[0][1].seen) == (499_900, 499_950)
     later = payload.replace(b'"seq":41', b'"seq":42').replace(b'"oldest":39', b'"oldest":42')
-    follows = decode_batch(afresh.remake(Recorded(0, topic, later)).payload)
+    follows = decode_batch(payload_of(afresh.remake(Recorded(0, topic, later))))
     assert (follows.epoch, follows.seq, follows.oldest) == (batch.epoch, 2, 2)
     birth = b'{"online":true,"edge":"e1","epoch":"epoch-before","clock":2000,"lanes":{"event":'
     birth += b'{"oldest":39,"last":41}}}'
     status = msgspec.json.decode(
-        afresh.remake(Recorded(0, topics.status("s", "e1"), birth)).payload
+        payload_of(afresh.remake(Recorded(0, topics.status("s", "e1"), birth)))
     )
     assert status["epoch"] == batch.epoch
     assert status["clock"] == 501_000
     garbage = Recorded(0, topic, b"no json")
     assert afresh.remake(garbage) == garbage, "what cannot be read is passed on as it is"
+
+
+def test_what_lies_before_the_recordings_first_batch_is_left_out() -> None:
+    body = seal([b'{"kind":"access.granted","device":"d","at":1,"seen":1,"data":{}}'], 1)
+    afresh = Afresh(1_767_225_600_000)
+
+    def remade(seq: int) -> int | None:
+        payload = envelope("e", "epoch-0001", Lane.EVENT, seq, 40, body)
+        made = afresh.remake(Recorded(0, topics.batch("s", "e"), payload))
+        return None if made is None else decode_envelope(made.payload).seq
+
+    assert [remade(seq) for seq in (50, 51, 45, 50)] == [1, 2, None, 1]
+
+
+def test_a_message_longer_than_a_line_may_be_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "long.tape.gz"
+    with TapeWriter(path, 1) as tape:
+        tape.add(Recorded(0, "t", b"\x00" * (6 << 20)))
+        tape.add(MESSAGES[0])
+    with pytest.raises(TapeError, match="longer"):
+        list(read(path))
 
 
 def test_a_broker_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -165,9 +165,12 @@ class Journal:
         """Delete a lane's entries up to ``through``, which somebody else now keeps."""
         return self._submit(lambda: self._lanes.acknowledge(lane, through))
 
-    def note_sent(self, lane: str, seq: int) -> None:
-        """Note that a lane's entries up to ``seq`` were handed on; kept with the next commit."""
-        self._lanes.just_sent[lane] = max(seq, self._lanes.just_sent.get(lane, 0))
+    def note_sent(self, lane: str, seq: int) -> Future[None]:
+        """Note that a lane's entries up to ``seq`` are about to be handed on.
+
+        Whoever hands them on waits for it: a receipt is then believed only for what was sent.
+        """
+        return self._submit(lambda: self._lanes.note_sent(lane, seq))
 
     def advance(self, cursor: str, pos: int) -> Future[None]:
         """Note that a named reader needs nothing at or below ``pos`` any more."""

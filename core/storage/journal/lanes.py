@@ -45,8 +45,6 @@ class Lanes:
         self._lanes: dict[str, _Lane] = {}
         self.growing = False
         """Whether a lane's last entry may grow: only while nothing is handed on."""
-        self.just_sent: dict[str, int] = {}
-        """What senders have handed on since; kept with the next transaction."""
         self.reload()
 
     def reload(self) -> None:
@@ -54,11 +52,10 @@ class Lanes:
         rows = self._connection.execute(
             "SELECT id, name, priority, last, acknowledged, sent FROM lane"
         )
-        known = self._lanes
         self._lanes = {}
         for row in rows.fetchall():
             lane = _Lane(*row)
-            lane.closed = known[lane.name].closed if lane.name in known else lane.last
+            lane.closed = lane.last
             self._lanes[lane.name] = lane
         (size,) = self._connection.execute("SELECT coalesce(sum(size), 0) FROM entry").fetchone()
         (pos,) = self._connection.execute("SELECT value FROM meta WHERE name = 'pos'").fetchone()
@@ -68,9 +65,7 @@ class Lanes:
     def flush(self) -> None:
         """Write the counters that the transaction changed."""
         for lane in self._lanes.values():
-            sent = self.just_sent.get(lane.name, 0)
-            if lane.dirty or sent > lane.sent:
-                lane.sent = max(lane.sent, sent)
+            if lane.dirty:
                 self._connection.execute(
                     "UPDATE lane SET last = ?, acknowledged = ?, sent = ? WHERE id = ?",
                     (lane.last, lane.acknowledged, lane.sent, lane.id),
@@ -139,6 +134,12 @@ class Lanes:
 
     def _seen(self, lane: _Lane) -> int:
         return max(self._maybe_sent(lane, 0), lane.closed)
+
+    def note_sent(self, name: str, seq: int) -> None:
+        """Note that a lane's entries up to ``seq`` may have been seen by somebody."""
+        lane = self._lanes[name]
+        if seq > lane.sent:
+            lane.sent, lane.dirty = seq, True
 
     def grow(self, *, allowed: bool) -> None:
         """Let entries grow that are inserted from now on, or none."""
@@ -227,7 +228,7 @@ class Lanes:
 
     def _maybe_sent(self, lane: _Lane, window: int) -> int:
         """Return the highest seq that may have been sent, also by a life that was cut off."""
-        return max(lane.sent, self.just_sent.get(lane.name, 0), lane.acknowledged) + window
+        return max(lane.sent, lane.acknowledged) + window
 
     def _orphans(self, lane: int, through: int) -> list[Tombstone]:
         where = "note_lane = ? AND note_seq <= ?"
@@ -268,7 +269,7 @@ class Lanes:
             )
             lane.last -= shift
             lane.acknowledged, lane.sent, lane.dirty = 0, 0, True
-        self.just_sent.clear()
+            lane.closed = lane.last
 
     def infos(self) -> dict[str, LaneInfo]:
         """Describe every lane."""
