@@ -48,7 +48,7 @@ class Motion:
         )
         self._model.setShadowThreshold(_SHADOW)
         self._model.setBackgroundRatio(_BACKGROUND)
-        self._model.setNMixtures(4)
+        self._model.setNMixtures(3)
         self._model.setVarMin(_LEAST_VARIANCE)
         self._frames = 0
 
