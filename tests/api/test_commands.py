@@ -141,7 +141,10 @@ def test_without_a_reply_nobody_knows(api: Running) -> None:
     assert trail(api, "device/door-1")[-1][1]["outcome"] == "unanswered"
 
 
-def test_only_the_edge_that_was_asked_can_answer(api: Running) -> None:
+def test_only_the_edge_that_was_asked_can_answer(
+    api: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboard_api.commands.dispatch.GRACE_S", 0.5)
     client = api.signed_in()
     with edge(api) as fake:
         fake.topic = topics.reply("jinxiu", "another-edge")
