@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from core.contracts.codec import AnyEvent
+from core.contracts.events import Lane
 from core.contracts.outputs import EdgeOutput
 
 if TYPE_CHECKING:
@@ -14,6 +19,19 @@ if TYPE_CHECKING:
 _EPOCHS_KEPT = 4
 #: Snapshots come last and no rule listens to them: rules do not wait for their backlog.
 _NOT_AWAITED = "media"
+#: So many late events of the urgent lane are kept back at most.
+MOST_KEPT = 5_000
+
+
+class Late(msgspec.Struct, frozen=True, array_like=True):
+    """A backlog's event, when it was (the device's time, ms), and the batch that brought it."""
+
+    event: AnyEvent
+    at: int
+    epoch: str
+    lane: str
+    seq: int
+    index: int
 
 
 @dataclass(slots=True)
@@ -24,6 +42,9 @@ class EdgeState:
     below it is late. ``seen`` holds per epoch and lane the highest seq so far. ``born_at`` is
     when the edge came back, the end of what its backlog tells of; ``back_q`` the same and
     ``listening_q`` when its backlog had come, in listening time.
+
+    The urgent lane's backlog comes before that of the ``event`` lane, and is the newer of the
+    two, or between its parts: ``kept`` holds it back until what was before it has come.
     """
 
     id: str
@@ -38,6 +59,7 @@ class EdgeState:
     pending: dict[str, int] = field(default_factory=dict)
     seen: dict[str, dict[str, int]] = field(default_factory=dict)
     shadows: dict[tuple[str, str], Shadow] = field(default_factory=dict)
+    kept: deque[Late] = field(default_factory=deque)
     subjects: list[Subject] = field(default_factory=list)
 
     @property
@@ -56,12 +78,23 @@ class EdgeState:
         self.epoch = data.epoch
         self.born_at = at
         self.backlog = data.backlog
-        seen = self._lanes(data.epoch)
-        self.pending = {
+        self.pending = self._awaited(data)
+
+    def _awaited(self, data: Any) -> dict[str, int]:
+        seen = self.seen.get(data.epoch, {})
+        return {
             lane: through
             for lane, through in data.through.items()
             if data.backlog and lane != _NOT_AWAITED and through > seen.get(lane, 0)
         }
+
+    def goes_on(self, data: Any) -> bool:
+        """Tell whether what is kept back still waits for something after an ``edge.online``."""
+        return data.epoch == self.epoch and Lane.EVENT in self._awaited(data)
+
+    def keeps_back(self, lane: str) -> bool:
+        """Tell whether a lane's late events wait for those of another, which are older."""
+        return lane == Lane.URGENT and Lane.EVENT in self.pending
 
     def take(self, epoch: str, lane: str, seq: int) -> bool:
         """Note a batch; return False for one that was there before."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from core.contracts.events import Lane
 from core.contracts.log import (
     ActivationEntry,
     BatchEntry,
@@ -226,6 +227,8 @@ class Engine:
 
     def _back(self, edge: EdgeState, entry: EventEntry) -> None:
         outputs = self.live.outputs
+        if not edge.goes_on(entry.event.data):
+            self.judge.fold_kept(edge)
         if edge.shadows:
             # A backlog that did not come to its end: what it told so far has to count.
             edge.pending = {}
@@ -242,6 +245,8 @@ class Engine:
         """A lane came to ``seq``: perhaps its backlog is over, perhaps the whole backlog is."""
         if not edge.reached(epoch, lane, seq):
             return
+        if not edge.keeps_back(Lane.URGENT):
+            self.judge.fold_kept(edge)
         self.backlog.merge(edge)
         if not edge.drained:
             return

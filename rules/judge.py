@@ -7,11 +7,11 @@ from typing import Any
 
 from core.contracts.codec import FIELDS, Event, make_event
 from core.contracts.errors import ContractError
-from core.contracts.events import KINDS
+from core.contracts.events import KINDS, Lane
 from core.contracts.log import BatchEntry
 from core.contracts.outputs import Presence
 from rules.backlog import Backlog
-from rules.edges import EdgeState
+from rules.edges import MOST_KEPT, EdgeState, Late
 from rules.live import Live
 from rules.losses import loss_of
 from rules.plan import ActiveRule, KindPlan
@@ -138,21 +138,34 @@ class Judge:
             if subject.is_edge:
                 self.live_batch(edge, [(index, event)], entry)
                 continue
-            plan = subject.plans.get(event.kind)
-            if plan is not None and event.kind != "device.snapshot":
-                at = min(event.at, entry.at)
-                origin = ((batch.edge, batch.epoch, batch.lane.value, batch.seq), index)
-                self._late(edge, subject, event, at, origin, plan)
+            if event.kind not in subject.plans or event.kind == "device.snapshot":
+                continue
+            at = min(event.at, entry.at)
+            late = Late(event, at, batch.epoch, batch.lane.value, batch.seq, index)
+            if edge.keeps_back(late.lane):
+                edge.kept.append(late)
+                if len(edge.kept) > MOST_KEPT:
+                    self._late(edge, edge.kept.popleft())
+                continue
+            if late.lane == Lane.EVENT:
+                self.fold_kept(edge, event.seen)
+            self._late(edge, late)
 
-    def _late(
-        self,
-        edge: EdgeState,
-        subject: Subject,
-        event: Event,
-        at: int,
-        origin: Origin,
-        plan: KindPlan,
-    ) -> None:
+    def fold_kept(self, edge: EdgeState, until: int | None = None) -> None:
+        """Fold what was kept back, all of it or what the edge had seen by ``until`` (ms).
+
+        An edge has one clock, so what it saw in one lane can be put among what it saw in another.
+        """
+        while edge.kept and (until is None or edge.kept[0].event.seen <= until):
+            self._late(edge, edge.kept.popleft())
+
+    def _late(self, edge: EdgeState, late: Late) -> None:
+        event, at = late.event, late.at
+        subject = self.subject(event, edge, edge.site)
+        plan = None if subject is None else subject.plans.get(event.kind)
+        if subject is None or plan is None:
+            return  # while it was kept back, other rules or devices came
+        origin = ((edge.id, late.epoch, late.lane, late.seq), late.index)
         backlog = self._backlog
         for test, active in plan.tests:
             verdict = test(event.data, subject)

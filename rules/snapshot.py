@@ -6,6 +6,7 @@ events of each device, which only :func:`rules.explain.explain` reads.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,7 +18,7 @@ from rules.activation import build, take_over
 from rules.backlog import Shadow
 from rules.cells import Cell
 from rules.colours import Published
-from rules.edges import EdgeState
+from rules.edges import EdgeState, Late
 from rules.plan import Plan
 from rules.subjects import subjects_of
 from rules.timers import What
@@ -25,7 +26,7 @@ from rules.timers import What
 if TYPE_CHECKING:
     from rules.engine import Engine
 
-VERSION = 3
+VERSION = 4
 
 
 class SnapshotError(ContractError, ValueError):
@@ -45,6 +46,7 @@ class _Edge(msgspec.Struct, array_like=True):
     pending: dict[str, int]
     seen: dict[str, dict[str, int]]
     shadows: list[tuple[str, str, Shadow]]
+    kept: list[Late]
 
 
 class _State(msgspec.Struct):
@@ -98,6 +100,7 @@ def _edge(edge: EdgeState) -> _Edge:
     return _Edge(
         edge.id, edge.site, edge.known, edge.online, edge.epoch, edge.born_at, edge.back_q,
         edge.listening_q, edge.backlog, edge.pending, edge.seen, shadows,
+        list(edge.kept),
     )  # fmt: skip
 
 
@@ -121,6 +124,7 @@ def restore(engine: Engine, blob: bytes) -> None:
             stored.id, stored.site, stored.known, stored.online, stored.epoch, stored.born_at,
             stored.back_q, stored.listening_q, stored.backlog, stored.pending, stored.seen,
             {(rule_id, key): shadow for rule_id, key, shadow in stored.shadows},
+            deque(stored.kept),
         )  # fmt: skip
     engine.install(engine.plan, engine.colours)
     engine.live.noticed = state.at

@@ -152,9 +152,14 @@ class Script:
         """Send one event in a batch of its own, as of ``t`` (now unless told otherwise)."""
         return self.batch([(device, kind, self.now if t is None else t, data)], edge)
 
+    def urgent(self, device: str, kind: str, t: float | None = None, **data: Any) -> list[Output]:
+        """Send one event in the lane of what happens while the edge is heard."""
+        moment = self.now if t is None else t
+        return self.batch([(device, kind, moment, data)], lane=Lane.URGENT)
+
     def batch(self, events: list[tuple[str, str, float, dict[str, Any]]], edge: str = "e1",
-              seq: int | None = None) -> list[Output]:  # fmt: skip
-        lane = KINDS[events[0][1]].lane
+              seq: int | None = None, lane: Lane | None = None) -> list[Output]:  # fmt: skip
+        lane = lane or KINDS[events[0][1]].lane
         name = (edge, self._epochs[edge], lane.value)
         if seq is None:
             seq = self._seqs.get(name, 0) + 1
@@ -164,7 +169,7 @@ class Script:
             for i, (device, kind, t, data) in enumerate(events)
         ]
         pos, now = self._next
-        batch = Batch(edge, self._epochs[edge], Lane(lane), seq, 1, now, made, [])
+        batch = Batch(edge, self._epochs[edge], lane, seq, 1, now, made, [])
         return self.push(BatchEntry(pos, now, SITE, batch))
 
     def plain(self, device: str, kind: str, t: float | None = None, **data: Any) -> list[Output]:

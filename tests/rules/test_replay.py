@@ -48,7 +48,8 @@ moves = st.sampled_from(
         "denied", "over", "well", "high", "fault", "mended", "sick", "cured", "tick", "wait",
         "long", "off", "on", "on", "on_empty", "snap_free", "snap_trap", "late", "plain",
         "dropped", "rules", "stranger", "old", "epoch", "rooted", "gateway", "mended_gateway",
-        "snap_edge",
+        "snap_edge", "on_both", "urgent_forced", "urgent_shut1", "urgent_denied", "urgent_fault",
+        "urgent_mended", "urgent_forced", "urgent_denied",
     ]
 )  # fmt: skip
 
@@ -101,7 +102,10 @@ class Player:
             ),
             "stranger": ("nobody", "access.forced", {}),
         }
-        if move in simple:
+        if move.startswith("urgent_"):
+            device, kind, data = simple[move.removeprefix("urgent_")]
+            script.urgent(device, kind, **data)
+        elif move in simple:
             device, kind, data = simple[move]
             t = script.now
             if self.away:
@@ -144,6 +148,10 @@ class Player:
             waiting = 0 if move == "on_empty" else 3
             through = {lane: script.seq(lane) + waiting for lane in ("event", "state")}
             script.online(through=through, backlog=waiting)
+            self.away = False
+        elif move == "on_both":
+            through = {lane: script.seq(lane) + 2 for lane in ("urgent", "event")}
+            script.online(through=through)
             self.away = False
         elif move == "late":
             script.batch([("lift1", "elevator.status", script.now - 100, TRAPPED),

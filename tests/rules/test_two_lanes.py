@@ -1,0 +1,116 @@
+"""Events in two lanes: `urgent` goes first, and what waited in `event` is older (ADR 0015)."""
+
+from __future__ import annotations
+
+import pytest
+
+from rules import judge
+from rules.builtin import builtin
+from rules.engine import Engine
+from tests.rules.script import Script, at
+
+DAY = 100_000
+
+
+def estate(rules: dict[str, str] | None = None) -> Script:
+    """An edge that was heard once and is away."""
+    script = Script(rules or builtin())
+    script.online()
+    script.offline()
+    return script
+
+
+# -- the order of two backlogs -------------------------------------------------------------------
+
+
+def forced_and_two_cuts() -> Script:
+    """In `event` wait day-old door events, in `urgent` a door forced before the second cut."""
+    script = estate()
+    script.run(DAY, step=1000)
+    script.online(through={"urgent": 1, "event": 2})
+    script.urgent("door1", "access.forced", DAY - 10)
+    return script
+
+
+def test_what_stands_at_the_end_of_both_backlogs_alarms() -> None:
+    script = forced_and_two_cuts()
+    assert not script.alerts("door-forced")
+    script.send("door1", "access.door", 5_000, open=True)
+    script.send("door1", "access.door", 5_010, open=False)
+    assert script.edge().drained
+    (alert,) = script.standing("door-forced")
+    assert (alert.began_at, alert.attention) == (at(DAY - 10), 1)
+
+
+def test_what_is_kept_back_comes_among_what_was_before_and_after_it() -> None:
+    script = estate()
+    script.run(DAY, step=1000)
+    script.online(through={"urgent": 1, "event": 2})
+    script.urgent("door1", "access.forced", 5_005)
+    script.send("door1", "access.door", 5_000, open=False)
+    script.send("door1", "access.door", 5_010, open=False)
+    (alert,) = script.alerts("door-forced")
+    assert (alert.late, alert.began_at, alert.cleared_at) == (True, at(5_005), at(5_010))
+
+
+def test_what_is_kept_back_outlasts_a_third_cut() -> None:
+    script = forced_and_two_cuts()
+    script.send("door1", "access.door", 5_000, open=True)
+    script.offline()
+    script.run(DAY + 60)
+    script.online(through={"urgent": 1, "event": 2})
+    assert not script.alerts("door-forced")
+    script.send("door1", "access.door", 5_010, open=False)
+    (alert,) = script.standing("door-forced")
+    assert alert.began_at == at(DAY - 10)
+
+
+@pytest.mark.parametrize("epoch", ["0d7e6c9e-epoch-1", "0d7e6c9e-epoch-2"])
+def test_what_is_kept_back_counts_when_nothing_older_comes_any_more(epoch: str) -> None:
+    script = forced_and_two_cuts()
+    script.offline()
+    script.run(DAY + 60)
+    script.online(epoch=epoch)
+    (alert,) = script.standing("door-forced")
+    assert alert.began_at == at(DAY - 10)
+
+
+def test_a_hole_ends_the_waiting() -> None:
+    script = forced_and_two_cuts()
+    data = {"epoch": "0d7e6c9e-epoch-1", "lane": "event", "first_seq": 1, "last_seq": 2}
+    script.control("edge.hole", data)
+    assert script.standing("door-forced")
+
+
+def test_only_so_much_is_kept_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judge, "MOST_KEPT", 2)
+    script = estate()
+    script.run(DAY, step=1000)
+    script.online(through={"urgent": 4, "event": 1})
+    for second in range(4):
+        script.urgent("door1", "access.duress", DAY - 10 + second)
+    assert len(script.engine.edges["e1"].kept) == 2
+    script.send("door2", "access.granted", 5_000)
+    (alert,) = script.standing("door-duress")
+    assert alert.began_at == at(DAY - 10)
+    assert not script.engine.edges["e1"].kept
+
+
+def test_what_is_kept_back_survives_a_restart() -> None:
+    script = forced_and_two_cuts()
+    blob = script.engine.dump()
+    restarted = Engine.load(blob)
+    assert restarted.dump() == blob
+    script.engine = restarted
+    script.send("door1", "access.door", 5_000, open=True)
+    script.send("door1", "access.door", 5_010, open=False)
+    assert script.standing("door-forced")
+
+
+def test_rules_that_go_while_something_is_kept_back_are_not_missed() -> None:
+    script = forced_and_two_cuts()
+    script.activate({})
+    script.send("door1", "access.door", 5_000, open=True)
+    script.send("door1", "access.door", 5_010, open=False)
+    assert script.edge().drained
+    assert not script.alerts("door-forced")
