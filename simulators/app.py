@@ -134,7 +134,11 @@ class SimulatorsApp:
     async def _start_control(self, stack: contextlib.AsyncExitStack, port: int) -> ControlPeer:
         perform: Callable[..., Awaitable[StepRun]] = self.perform
         control = ControlPeer(
-            perform, lambda: self.steps, token=secrets.token_urlsafe(24), port=port
+            perform,
+            lambda: self.steps,
+            self.simulation.states,
+            token=secrets.token_urlsafe(24),
+            port=port,
         )
         await control.start()
         stack.push_async_callback(control.stop)

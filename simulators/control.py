@@ -1,8 +1,9 @@
 """The control interface of a running simulation, on loopback, for tests and demonstrations.
 
 ``POST /perform`` with ``{"action": …, "target": …, "with": {…}}`` does one action now;
-``GET /steps`` lists what was done. Both want ``Authorization: Bearer <token>``; the token is
-in simulation.json.
+``GET /steps`` lists what was done, ``GET /state`` what there is to see on the spot (a siren that
+sounds, a lock that is released, a barrier that was opened). All want
+``Authorization: Bearer <token>``; the token is in simulation.json.
 """
 
 from __future__ import annotations
@@ -24,11 +25,18 @@ class ControlPeer:
     """Serves the control interface on one port of 127.0.0.1."""
 
     def __init__(
-        self, perform: Perform, steps: Callable[[], list[StepRun]], *, token: str, port: int = 0
+        self,
+        perform: Perform,
+        steps: Callable[[], list[StepRun]],
+        states: Callable[[], dict[str, dict[str, object]]],
+        *,
+        token: str,
+        port: int = 0,
     ) -> None:
         self.token = token
         self._perform = perform
         self._steps = steps
+        self._states = states
         self._http = HttpPeer(self._answer, port=port)
 
     @property
@@ -50,6 +58,8 @@ class ControlPeer:
             return Response(401)
         if (request.method, request.path) == ("GET", "/steps"):
             return _json(200, [asdict(step) for step in self._steps()])
+        if (request.method, request.path) == ("GET", "/state"):
+            return _json(200, self._states())
         if (request.method, request.path) != ("POST", "/perform"):
             return Response(404)
         try:

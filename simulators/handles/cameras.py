@@ -28,6 +28,8 @@ from simulators.handles.doors import IsapiDoorHandle
 
 #: What somebody takes from the grant to the first step (s), and to the next one's card.
 _STEP_S = 1.0
+#: How long it takes (s) to walk through the picture of a door.
+_WALK_S = 5.0
 
 
 class CameraHandle(Handle):
@@ -118,7 +120,7 @@ class DoorCameraHandle(CameraHandle):
         for index in range(given.granted):
             self.door.admit(index)
             await self.clock.sleep(_STEP_S)
-        self.scene.enter(self.now_ms(), given.persons)
+        self.scene.enter(self.now_ms(), given.persons, seconds=_WALK_S)
 
 
 class IsapiCameraHandle(Handle):

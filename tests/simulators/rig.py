@@ -130,7 +130,11 @@ class EdgeSink:
 class Rig:
     """The community with its four edges; ``play`` plays a scenario on it."""
 
-    def __init__(self, folder: Path, *, speed: float, seed: int = 1, hour: float = 10) -> None:
+    def __init__(
+        self, folder: Path, *, speed: float, seed: int = 1, hour: float = 10,
+        edges: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
+        """``edges`` are those that run (default: all)."""
         self.community = fewer_meters(generate(seed))
         # What speaks for itself, beside the simulated devices, for rules about such devices.
         topology = {**self.community.topology}
@@ -149,6 +153,7 @@ class Rig:
         self.log = Log(topology, self.clock)
         self.simulation = Simulation(self.community, self.clock, broker=("127.0.0.1", 1))
         self.runners: dict[str, Runner] = {}
+        self._edges = edges or tuple(self.community.edges)
         self._folder = folder
         self._ticking: asyncio.Task[None] | None = None
 
@@ -156,7 +161,7 @@ class Rig:
         await self.simulation.start()
         for name, content in self.community.files().items():
             (self._folder / name).write_bytes(content)
-        for index, edge in enumerate(self.community.edges):
+        for index, edge in enumerate(self._edges):
             raw = self.community.edge_file(edge, self.simulation.ports())
             data = self._folder / edge
             data.mkdir()
@@ -197,8 +202,12 @@ class Rig:
             for device, condition in runner.health().items()
             if not condition.online
         ]
-        peers = self.simulation.peers()
-        for name, peer in peers.items():
+        community = self.community
+        plans = (*community.controllers, *community.more)
+        read = {plan.id for plan in plans if plan.edge in self._edges}
+        for name, peer in self.simulation.peers().items():
+            if name not in read:
+                continue
             streams = getattr(getattr(peer, "peer", peer), "streams", None)
             deaf = streams == 0 or (isinstance(peer, OnvifDevice) and not peer.board.points)
             late += [name] if deaf else []

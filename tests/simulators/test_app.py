@@ -14,6 +14,7 @@ from core.contracts.errors import ContractError, SettingsError
 from core.contracts.topology import load as load_topology
 from core.runtime.settings import Settings
 from simulators.app import SimulatorsApp
+from simulators.community import generate
 from simulators.devices.dlt645 import Frame, FrameReader
 from simulators.devices.scene import Disturbance
 from simulators.network import TcpRelay
@@ -173,6 +174,10 @@ def test_the_control_interface(tmp_path):
                 assert answer.status_code == 400
             steps = (await client.get(f"{url}/steps", headers=headers)).json()
             assert [step["outcome"] for step in steps] == ["done", "refused"]
+            state = (await client.get(f"{url}/state", headers=headers)).json()
+            assert state["jinxiu-gate-east"] == {"open": True}
+            assert state["yunqi-b1-siren"] == {"on": False, "switched": 0}
+            assert (await client.get(f"{url}/state")).status_code == 401
 
     asyncio.run(run())
 
@@ -270,3 +275,60 @@ def test_the_relay_is_cut_and_restored_on_the_same_port():
         await relay.stop()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("story", "minutes"),
+    [("fire-drill", 20), ("power-cut", 19), ("shift-change", 7), ("holiday-week", 60 * 13)],
+)
+def test_a_story_is_played_without_a_refusal(tmp_path, story, minutes):
+    async def run():
+        clock = FakeClock(at_hour(9))
+        async with app(tmp_path, scenario=story, clock=clock) as (simulators, _):
+            await clock.advance(60 * minutes)
+            # A restart takes real time; the timeline goes on meanwhile.
+            await until(lambda: not [s for s in simulators.steps if s.outcome == "refused"])
+            done = [step.action for step in simulators.steps]
+            if story == "fire-drill":
+                panel = simulators.simulation.handle("yunqi-b1-fire-panel")
+                assert not any(panel.bank.contacts[:3]), "the panel was reset"
+                assert done.count("lift_out_of_service") == done.count("lift_in_service") == 3
+                assert done.count("crowd") == 4
+            elif story == "shift-change":
+                controller = simulators.simulation.handle("yunqi-b1-turnstile-1").controller
+                crowd = [r for r in controller.memory if r.at_ms >= at_hour(9) + 20_000]
+                assert len(crowd) / 300 > 5, "several events a second"
+            elif story == "power-cut":
+                assert simulators.simulation.handle("jinxiu-b6-meter").line.open
+            else:
+                assert "nobody_home" in done
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("target", sorted(generate(1).handles))
+def test_every_line_can_go_wrong_and_be_whole_again(community_running, target):
+    simulators, loop = community_running
+    handle = simulators.simulation.handle(target)
+    loop.run_until_complete(
+        simulators.perform("fault_line", target, delay_ms=20, garble=0.5, noise=3, mute=True)
+    )
+    faults = handle.line.faults
+    assert (faults.delay_s, faults.garble, faults.mute, len(faults.noise)) == (0.02, 0.5, True, 3)
+    loop.run_until_complete(simulators.perform("clear_line", target))
+    assert not faults.any
+    loop.run_until_complete(simulators.perform("silence", target))
+    loop.run_until_complete(simulators.perform("resume", target))
+
+
+@pytest.fixture(scope="module")
+def community_running(tmp_path_factory):
+    loop = asyncio.new_event_loop()
+    simulators = SimulatorsApp(
+        Settings(data=tmp_path_factory.mktemp("running")), FakeClock(at_hour(19)),
+        scenario="quiet", seed=1, broker_host="127.0.0.1", broker_port=1,
+    )  # fmt: skip
+    loop.run_until_complete(simulators.start())
+    yield simulators, loop
+    loop.run_until_complete(simulators.stop())
+    loop.close()
