@@ -34,8 +34,9 @@ class Shadow(msgspec.Struct):
 
     ``before`` is the alert that stood when the outage began; ``ended`` what the backlog saw
     ending. ``touched`` says that the live side heard of it since, ``confirmed`` what it heard
-    last if that was true, ``false_at`` since when it is false otherwise; ``cleared`` is the
-    alert that the live side cleared meanwhile.
+    last if that was true. ``false_at`` is when the live side first heard that it was over: there
+    ends what the backlog leaves open, also if it has begun again since. ``opened`` is what the
+    live side heard first, if that was true, and ``cleared`` the alert that it cleared first.
     """
 
     subject: str
@@ -45,6 +46,7 @@ class Shadow(msgspec.Struct):
     touched: bool = False
     confirmed: Observation | None = None
     false_at: int | None = None
+    opened: Observation | None = None
     cleared: RuleSide | None = None
 
 
@@ -131,7 +133,9 @@ class Backlog:
         if cell is not None and cell.alert is None and not shadow.touched:
             # What was about to fire before the outage is the backlog's to tell.
             cell.since, cell.holders = None, {}
-        shadow.touched, shadow.confirmed, shadow.false_at = True, seen, None
+        if shadow.opened is None and shadow.false_at is None:
+            shadow.opened = seen
+        shadow.touched, shadow.confirmed = True, seen
         return self._live.hold(active, subject, key, seen)
 
     def live_end(
@@ -145,13 +149,21 @@ class Backlog:
     ) -> Decision:
         """What happens now makes the condition false, or the clear condition true, since ``at``."""
         shadow = self._shadow(edge, active, subject, key)
-        if shadow.false_at is None:
-            shadow.false_at = at
-        shadow.touched, shadow.confirmed = True, None
         cell = active.cells.get(key)
         alert = None if cell is None else cell.alert
         decision = end()
-        if decision is Decision.CLEARED and alert is not None and alert.id == shadow.before:
+        if decision is Decision.HELD_BY_OTHERS:
+            shadow.touched = True
+            return decision
+        is_first = shadow.false_at is None
+        if shadow.false_at is None:
+            shadow.false_at = at
+        shadow.touched, shadow.confirmed = True, None
+        if (
+            decision is Decision.CLEARED
+            and alert is not None
+            and (is_first or alert.id == shadow.before)
+        ):
             shadow.cleared = replace(
                 alert, cleared_at=max(at, alert.began_at), revision=alert.revision + 1
             )
@@ -203,17 +215,36 @@ class Backlog:
         live = active.cells.get(shadow.cell.key)
         if live is None or live.alert is None or live.alert.id != ended.id:
             cleared = shadow.cleared
-            if cleared is not None and cleared.cleared_at != at:
+            if cleared is not None and cleared.id == ended.id and cleared.cleared_at != at:
                 corrected = replace(cleared, cleared_at=at, revision=cleared.revision + 1)
                 self._live.tell(corrected, StepKind.CORRECTED)
+            if shadow.cell.since is None:
+                self._between(active, shadow, subject, at)
             return
         life.over(live, at, self._live)
         self._live.settle(active, live)
-        seen = shadow.confirmed
-        if seen is not None and shadow.cell.since is None:
-            # It began again after the backlog's end; the fresh state told of it.
-            again = replace(seen, since=max(seen.since, at))
-            self._live.hold(active, subject, shadow.cell.key, again)
+        first, last = shadow.opened, shadow.confirmed
+        if last is not None and shadow.cell.since is None:
+            # It began again after the backlog's end; the fresh state or a live event told of it.
+            first = replace(first or last, since=max((first or last).since, at))
+            self._live.hold(active, subject, shadow.cell.key, first)
+            if last.at > first.at:
+                self._live.hold(active, subject, shadow.cell.key, last)
+
+    def _between(self, active: ActiveRule, shadow: Shadow, subject: Subject, ended: int) -> None:
+        """Tell what began and ended live while what had ended in the backlog seemed to stand."""
+        first, over = shadow.opened, shadow.false_at
+        if first is None or over is None or over <= ended:
+            return
+        cell = new_cell(active, subject, shadow.cell.key)
+        own = Shadow(subject.id, cell)
+        sink = _ShadowSink(own, self._live.noticed)
+        life.hold(active, cell, subject, replace(first, since=max(first.since, ended)), sink)
+        self._advance(active, own, subject, over, sink)
+        for alert in own.ended:
+            self._history(alert, alert.cleared_at)
+        if cell.alert is not None:
+            self._history(cell.alert, max(over, cell.alert.raised_at))
 
     def _history(self, alert: RuleSide, cleared_at: int | None) -> None:
         told = replace(
@@ -231,9 +262,13 @@ class Backlog:
         cell = shadow.cell
         live = active.cells.get(cell.key)
         if shadow.false_at is not None:
-            alert = cell.alert
-            if alert is not None and alert.id != shadow.before:
+            alert, told = cell.alert, shadow.cleared
+            if alert is None or alert.id == shadow.before:
+                return
+            if told is None or told.id == shadow.before:
                 self._history(alert, max(shadow.false_at, alert.raised_at))
+            elif told.began_at != alert.began_at:
+                self._correct_cleared(told, alert)
         elif live is None or live.since is None or (live.alert is None and not shadow.touched):
             self._adopt(active, shadow, subject)
         elif live.alert is None:
@@ -247,6 +282,17 @@ class Backlog:
         else:
             self._same_occurrence(active, shadow, live)
             self._refresh(active, live, max(end, live.at))
+
+    def _correct_cleared(self, told: RuleSide, alert: RuleSide) -> None:
+        """What the live side raised and cleared had begun in the backlog."""
+        corrected = replace(
+            told,
+            began_at=alert.began_at,
+            raised_at=alert.raised_at,
+            cleared_at=max(told.cleared_at or 0, alert.raised_at),
+            revision=told.revision + 1,
+        )
+        self._live.tell(corrected, StepKind.CORRECTED)
 
     def _same_occurrence(self, active: ActiveRule, shadow: Shadow, live: Cell) -> None:
         cell = shadow.cell

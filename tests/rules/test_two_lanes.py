@@ -7,7 +7,7 @@ import pytest
 from rules import judge
 from rules.builtin import builtin
 from rules.engine import Engine
-from tests.rules.script import Script, at
+from tests.rules.script import Script, at, rule
 
 DAY = 100_000
 
@@ -114,3 +114,87 @@ def test_rules_that_go_while_something_is_kept_back_are_not_missed() -> None:
     script.send("door1", "access.door", 5_010, open=False)
     assert script.edge().drained
     assert not script.alerts("door-forced")
+
+
+# -- what began and ended live before the backlog had come ---------------------------------------
+
+
+def fire(script: Script, t: float, *, active: bool, late: bool = False) -> None:
+    """Tell of the fire panel's point, now or from the backlog."""
+    script.run(max(t, script.now))
+    tell = script.send if late else script.urgent
+    tell("fire1", "fire.alarm", t, active=active, point="p1")
+
+
+def fires(script: Script) -> list[tuple[float, float | None, bool]]:
+    """Return (began, cleared, late) of each fire alarm."""
+    return sorted(
+        (
+            (a.began_at - at(0)) / 1000,
+            None if a.cleared_at is None else (a.cleared_at - at(0)) / 1000,
+            a.late,
+        )
+        for a in script.alerts("fire-alarm")
+    )
+
+
+def test_ended_and_begun_again_live_before_the_backlog_comes_are_two() -> None:
+    script = estate()
+    script.run(600)
+    script.online(through={"event": 1})
+    fire(script, 610, active=False)
+    fire(script, 620, active=True)
+    fire(script, 300, active=True, late=True)
+    assert fires(script) == [(300, 610, True), (620, None, False)]
+
+
+def test_a_new_alarm_is_not_swallowed_by_one_that_had_ended_in_the_backlog() -> None:
+    script = Script(builtin())
+    script.online()
+    fire(script, 0, active=True)
+    script.offline()
+    script.run(600)
+    script.online(through={"event": 1})
+    fire(script, 610, active=True)
+    fire(script, 650, active=False)
+    fire(script, 100, active=False, late=True)
+    assert fires(script) == [(0, 100, False), (610, 650, True)]
+    assert script.said("fire-alarm")[-2:] == [("corrected", "red"), ("history", "red")]
+
+
+def test_a_new_alarm_that_stands_began_with_its_first_event() -> None:
+    script = Script(builtin())
+    script.online()
+    fire(script, 0, active=True)
+    script.offline()
+    script.run(600)
+    script.online(through={"event": 1})
+    fire(script, 610, active=True)
+    fire(script, 650, active=True)
+    fire(script, 100, active=False, late=True)
+    assert fires(script) == [(0, 100, False), (610, None, False)]
+
+
+def test_what_was_raised_and_cleared_live_is_not_told_twice() -> None:
+    script = estate()
+    script.run(600)
+    script.online(through={"event": 1})
+    burning = {"kind": "fire.alarm", "since": at(590), "data": {"active": True, "point": "p1"}}
+    script.urgent("fire1", "device.snapshot", states=[burning])
+    fire(script, 610, active=False)
+    fire(script, 620, active=True)
+    fire(script, 300, active=True, late=True)
+    assert fires(script) == [(300, 610, False), (620, None, False)]
+
+
+def test_one_door_that_shuts_does_not_end_what_another_holds() -> None:
+    doors = rule("on: access.door\ntype: match\nwhen: open\nkey: building\ncolour: blue")
+    script = estate(doors)
+    script.run(600)
+    script.online(through={"event": 1})
+    script.urgent("door1", "access.door", 600, open=True)
+    script.urgent("door2", "access.door", 601, open=True)
+    script.urgent("door1", "access.door", 602, open=False)
+    script.send("door1", "access.door", 500, open=True)
+    (alert,) = script.standing()
+    assert alert.began_at == at(500)
