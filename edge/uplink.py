@@ -35,18 +35,15 @@ from core.runtime.clock import Clock
 from core.runtime.link import Link, LinkOptions, Message, Will
 from core.runtime.settings import BrokerSettings
 from core.storage.journal import Entry, Journal, JournalReader, LaneBounds
+from edge.greeting import Greeting
 from edge.outbox import WINDOW
 from edge.pace import Pace
 from edge.window import LaneWindow
 
 log = structlog.get_logger(__name__)
 
-#: The birth is repeated when no receipt has come for so long (s).
-_BIRTH_AGAIN_S = 3.0
 #: So many lanes in a row go back without a receipt until nobody is taken to listen.
 _MOST_STALLS = 1
-#: A birth is made exact so often; then what is late is a matter of some milliseconds.
-_MOST_BIRTHS = 4
 #: The instance of no collector.
 _NOBODY = ""
 _READ_AT_ONCE = 16
@@ -133,15 +130,10 @@ class Uplink:
         self.failed_steps = 0
 
     def _begin(self) -> None:
-        self._handing_on = self._paced = self._heard = False
-        self._stalls = self._births = 0
-        self._clocks: set[int] = set()
-        self._first_born = 0.0
+        self._handing_on = self._paced = False
+        self._stalls = 0
         self._windows: dict[Lane, LaneWindow] = {lane: LaneWindow(WINDOW) for lane in Lane}
-        self._fresh: Future[None] | None = None
-        self._birth: EdgeStatus | None = None
-        self._born: float | None = None
-        self._answered = False
+        self._greeting = Greeting(self._journal, self._clock, self._status, self._ask_fresh_state)
 
     # -- life -----------------------------------------------------------------------------
 
@@ -158,7 +150,7 @@ class Uplink:
         if self._thread is not None:
             self._thread.join(_STOP_S)
             self._thread = None
-        farewell = self._status(online=False, clean=True)
+        farewell = self._status({}, online=False, clean=True)
         self._link.stop([(topics.status(self._site, self._edge), encode(farewell))])
 
     def wake(self) -> None:
@@ -175,13 +167,12 @@ class Uplink:
     @property
     def online(self) -> bool:
         """Tell whether the collector has answered the birth and the fresh state is committed."""
-        fresh = self._fresh
-        return self._answered and fresh is not None and fresh.done() and not fresh.exception()
+        return self._greeting.online
 
     @property
     def heard(self) -> bool:
         """Tell whether a collector listens, so that what happens goes into the urgent lane."""
-        return self._heard
+        return self._greeting.heard
 
     # -- callbacks of the link: they only post --------------------------------------------
 
@@ -207,7 +198,7 @@ class Uplink:
         self._wake.set()
 
     def _will(self) -> Will:
-        will = self._status(online=False)
+        will = self._status({}, online=False)
         return Will(topics.status(self._site, self._edge), encode(will))
 
     # -- the uplink's thread --------------------------------------------------------------
@@ -240,16 +231,11 @@ class Uplink:
             return False
         now = time.monotonic()
         if not self.online:
-            self._be_born(now)
+            self._greet(now)
             return False
         if not self._handing_on:
-            # From here on entries are read and sent: none may change under our hands.
-            self._journal.grow(allowed=False)
-            if not self._told_all():
-                self._journal.grow(allowed=True)
-                self._answered, self._fresh, self._birth = False, None, None
-                return False
-            self._handing_on = True
+            self._handing_on = self._greeting.settle()
+            return True
         for lane, window in self._windows.items():
             if window.expire(now):
                 log.info("no receipt in time, going back", lane=lane, to=window.acknowledged + 1)
@@ -296,66 +282,33 @@ class Uplink:
         for lane, seq in acknowledged.items():
             self._windows[lane].acknowledged = self._windows[lane].sent = seq
 
-    def _be_born(self, now: float) -> None:
-        """Publish the birth, and again when nobody answers it."""
-        if self._fresh is not None and self._fresh.done() and self._fresh.exception():
+    def _greet(self, now: float) -> None:
+        """Publish a birth where one is due, and again when nobody answers it."""
+        if self._greeting.failed:
             self._begin_again("the fresh state could not be kept")
-        if self._answered:
-            self._tell_fresh_state(now)
-            return
-        if self._birth is None:
-            # What was sealed before it is backlog, and nothing that comes later may join that.
-            self._journal.grow(allowed=False)
-            self._birth = self._status(online=True)
-            self._journal.grow(allowed=True)
-            self._clocks.clear()
-            self._births += 1
-            self._first_born, self._born = now, None
-        if self._born is not None and now - self._born < _BIRTH_AGAIN_S:
-            return
-        birth = msgspec.structs.replace(self._birth, clock=self._clock.now_ms())
-        self._clocks.add(birth.clock)
-        self._link.publish(topics.status(self._site, self._edge), encode(birth), retain=True)
-        self._born = now
+        birth = self._greeting.step(now)
+        if birth is not None:
+            topic = topics.status(self._site, self._edge)
+            self._link.publish(topic, encode(birth), retain=True)
 
-    def _tell_fresh_state(self, now: float) -> None:
-        """Go on after the answer: with a better birth if more has waited, else with the present."""
-        self._heard = True
-        if self._fresh is not None:
-            return
-        waited = now - self._first_born > _BIRTH_AGAIN_S and self._births < _MOST_BIRTHS
-        if waited or not self._told_all():
-            self._answered, self._birth = False, None
-            return
-        self._fresh = self._fresh_state()
-        self._fresh.add_done_callback(lambda _: self._wake.set())
-
-    def _told_all(self) -> bool:
-        """Tell whether the birth named everything that waits in the event lane.
-
-        Until the answer, what happened went there: it must not count as happening now. From the
-        answer on it goes into the urgent lane, so a second birth is exact.
-        """
-        if self._births >= _MOST_BIRTHS or self._birth is None:
-            return True
-        told, held = self._birth.lanes.get(Lane.EVENT), self._journal.bounds().get(Lane.EVENT)
-        return (told.last if told else 0) == (held.last if held else 0)
-
-    def _status(self, *, online: bool, clean: bool = False) -> EdgeStatus:
-        lanes = {
-            name: LaneStatus(lane.oldest, lane.last)
-            for name, lane in self._journal.bounds().items()
-        }
+    def _status(
+        self, lanes: dict[str, LaneStatus], *, online: bool = True, clean: bool = False
+    ) -> EdgeStatus:
         return EdgeStatus(
             online,
             self._edge,
             self._journal.epoch,
             self._clock.now_ms(),
-            lanes if online else {},
+            lanes,
             self._version,
             clean,
             self._previous_epoch,
         )
+
+    def _ask_fresh_state(self) -> Future[None]:
+        asked = self._fresh_state()
+        asked.add_done_callback(lambda _: self._wake.set())
+        return asked
 
     def _take_receipt(self, answer: _Answer) -> None:
         receipt = answer.receipt
@@ -375,10 +328,7 @@ class Uplink:
             durable.result()
             self._windows[lane].on_receipt(seq, now)
             self._stalls = 0
-        if self._born is not None and (
-            not answer.retained if answer.birth is None else answer.birth in self._clocks
-        ):
-            self._answered = True
+        self._greeting.answer(answer.birth, retained=answer.retained)
 
     def _start_new_epoch(self, receipt: Receipt) -> None:
         """The collector has more than was ever sealed here: the disk was restored or cloned."""
@@ -390,7 +340,7 @@ class Uplink:
     def _send_lane(self, reader: JournalReader, lane: Lane, window: LaneWindow) -> bool:
         if window.room <= 0:
             return False
-        late = window.sent < self._waited(lane)
+        late = window.sent < self._greeting.waited(lane)
         if late and not self._pace.may(time.monotonic()):
             self._paced = True
             return False
@@ -407,12 +357,6 @@ class Uplink:
             window.on_sent(entry.seq, time.monotonic())
             self.sent_batches += 1
         return bool(entries)
-
-    def _waited(self, lane: Lane) -> int:
-        """Return up to which seq a lane is backlog; urgent is never held up."""
-        birth = self._birth
-        status = None if birth is None or lane is Lane.URGENT else birth.lanes.get(lane)
-        return 0 if status is None else status.last
 
     def _publish(self, lane: Lane, entry: Entry, oldest: int) -> None:
         topic = topics.batch(self._site, self._edge)
