@@ -57,6 +57,7 @@ docs: ## Write the generated documents anew
 bench: ## Measure events/s and latency through broker, collector, store and rules
 	@$(SETUP) test
 	$(BIN)/python -m bench $(ARGS)
+	$(BIN)/python -m bench.vision
 
 soak: ## Run the long fault tests
 	@$(SETUP) test
