@@ -13,6 +13,7 @@ listens to has drained, the two become one again:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -25,6 +26,7 @@ from rules.cells import Cell, Observation
 from rules.edges import EdgeState
 from rules.life import Decision
 from rules.live import Live, new_cell
+from rules.model import RuleType
 from rules.plan import ActiveRule
 from rules.subjects import Subject
 
@@ -37,6 +39,10 @@ class Shadow(msgspec.Struct):
     last if that was true. ``false_at`` is when the live side first heard that it was over: there
     ends what the backlog leaves open, also if it has begun again since. ``opened`` is what the
     live side heard first, if that was true, and ``cleared`` the alert that it cleared first.
+
+    Counts have more: ``window`` is what both sides started with, ``first`` what the live side
+    counted first (as many as may belong to an alert that began in the backlog), ``over_at``
+    when it was last over there, and ``rang`` is the alert that the live side raised first.
     """
 
     subject: str
@@ -48,6 +54,10 @@ class Shadow(msgspec.Struct):
     false_at: int | None = None
     opened: Observation | None = None
     cleared: RuleSide | None = None
+    window: list[int] = []
+    first: list[Observation] = []
+    over_at: int | None = None
+    rang: str | None = None
 
 
 class _ShadowSink:
@@ -79,7 +89,8 @@ class Backlog:
         if shadow is None:
             cell = active.cells.get(key)
             twin = new_cell(active, subject, key) if cell is None else cell.twin()
-            shadow = Shadow(subject.id, twin, before=None if twin.alert is None else twin.alert.id)
+            before = None if twin.alert is None else twin.alert.id
+            shadow = Shadow(subject.id, twin, before=before, window=list(twin.window))
             edge.shadows[name] = shadow
         return shadow
 
@@ -136,7 +147,14 @@ class Backlog:
         if shadow.opened is None and shadow.false_at is None:
             shadow.opened = seen
         shadow.touched, shadow.confirmed = True, seen
-        return self._live.hold(active, subject, key, seen)
+        decision = self._live.hold(active, subject, key, seen)
+        if active.rule.type is RuleType.COUNT:
+            cell = active.cells.get(key)
+            if decision is Decision.RAISED and shadow.rang is None and cell and cell.alert:
+                shadow.rang = cell.alert.id
+            if shadow.false_at is None and len(shadow.first) < active.rule.count:
+                shadow.first.append(seen)
+        return decision
 
     def live_end(
         self,
@@ -158,7 +176,7 @@ class Backlog:
         is_first = shadow.false_at is None
         if shadow.false_at is None:
             shadow.false_at = at
-        shadow.touched, shadow.confirmed = True, None
+        shadow.touched, shadow.confirmed, shadow.over_at = True, None, at
         if (
             decision is Decision.CLEARED
             and alert is not None
@@ -185,6 +203,8 @@ class Backlog:
     def _merge(self, active: ActiveRule, shadow: Shadow, subject: Subject, end: int) -> None:
         sink = _ShadowSink(shadow, self._live.noticed)
         stop = end if shadow.false_at is None else shadow.false_at
+        is_count = active.rule.type is RuleType.COUNT
+        window = self._counted(active, shadow, subject, sink) if is_count else []
         self._advance(active, shadow, subject, stop, sink)
         for alert in shadow.ended:
             if alert.id == shadow.before:
@@ -195,17 +215,49 @@ class Backlog:
         live = active.cells.get(cell.key)
         if cell.since is not None:
             self._still(active, shadow, subject, end)
-        elif live is None:
-            if cell.window:
-                self._adopt(active, shadow, subject)
-        elif cell.window and shadow.touched:
-            live.window = sorted({*cell.window, *live.window})[-active.rule.count :]
-        elif live.alert is None and not shadow.touched:
+        elif not is_count and live is not None and live.alert is None and not shadow.touched:
             # It was about to fire when the outage began; the backlog says that it was over.
             live.since = live.due = None
-            live.window = cell.window
-            live.due = life.next_due(active, live)
             self._live.settle(active, live)
+        if is_count:
+            if not cell.window:
+                window = [t for t in window if t > cell.fired_at]
+            self._resume_count(active, cell.key, subject, window)
+
+    def _counted(
+        self, active: ActiveRule, shadow: Shadow, subject: Subject, sink: _ShadowSink
+    ) -> list[int]:
+        """Return what the live side has to count after the backlog: what both sides counted.
+
+        What it counted first comes after the backlog, so that both together may reach the count.
+        """
+        cell, live = shadow.cell, active.cells.get(shadow.cell.key)
+        now = [] if live is None else list(live.window)
+        if shadow.over_at is None:
+            # Each side has gone on from the same window.
+            now = list((Counter(now) - Counter(shadow.window)).elements())
+        known = (shadow.cleared, None if live is None else live.alert)
+        if shadow.rang is not None and all(a is None or a.id != shadow.rang for a in known):
+            return now  # time has cleared it: what the backlog tells was before that
+        for seen in shadow.first[:1]:
+            self._advance(active, shadow, subject, seen.at, sink)
+        past = [] if shadow.over_at is not None else list(cell.window)
+        for seen in shadow.first:
+            self._advance(active, shadow, subject, seen.at, sink)
+            life.hold(active, cell, subject, seen, sink)
+        return past + now
+
+    def _resume_count(
+        self, active: ActiveRule, key: str, subject: Subject, times: list[int]
+    ) -> None:
+        live = active.cells.get(key)
+        if live is None:
+            if not times:
+                return
+            live = self._live.cell(active, subject, key)
+        live.window = life.window_of(active, times)
+        live.due = life.next_due(active, live)
+        self._live.settle(active, live)
 
     def _ended_before(
         self, active: ActiveRule, shadow: Shadow, subject: Subject, ended: RuleSide
@@ -218,11 +270,13 @@ class Backlog:
             if cleared is not None and cleared.id == ended.id and cleared.cleared_at != at:
                 corrected = replace(cleared, cleared_at=at, revision=cleared.revision + 1)
                 self._live.tell(corrected, StepKind.CORRECTED)
-            if shadow.cell.since is None:
+            if shadow.cell.since is None and active.rule.type is not RuleType.COUNT:
                 self._between(active, shadow, subject, at)
             return
         life.over(live, at, self._live)
         self._live.settle(active, live)
+        if active.rule.type is RuleType.COUNT:
+            return
         first, last = shadow.opened, shadow.confirmed
         if last is not None and shadow.cell.since is None:
             # It began again after the backlog's end; the fresh state or a live event told of it.

@@ -14,6 +14,7 @@ from rules.backlog import Backlog
 from rules.edges import MOST_KEPT, EdgeState, Late
 from rules.live import Live
 from rules.losses import loss_of
+from rules.model import RuleType
 from rules.plan import ActiveRule, KindPlan
 from rules.presence import Presences
 from rules.silence import Silences
@@ -235,6 +236,8 @@ class Judge:
     def _false(
         self, active: ActiveRule, subject: Subject, data: Any, at: int, edge: EdgeState | None
     ) -> None:
+        if active.rule.type is RuleType.COUNT:
+            return  # what does not count does not end what did
         key = active.key_of(subject, data)
         if edge is not None and _is_split(active, edge):
             self._backlog.live_end(

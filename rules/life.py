@@ -82,13 +82,20 @@ def hold(
     return Decision.PENDING if cell.alert is None else Decision.STANDING
 
 
+def window_of(active: ActiveRule, times: list[int]) -> list[int]:
+    """Return the newest of some times that a count's window still holds."""
+    rule = active.rule
+    newest = max(times, default=0)
+    return sorted(t for t in times if newest - t < rule.window_ms)[-rule.count :]
+
+
 def _counted(
     active: ActiveRule, cell: Cell, subject: Subject, seen: Observation, at: int, sink: Sink
 ) -> Decision:
     rule = active.rule
     insort(cell.window, at)
     newest = cell.window[-1]
-    cell.window = [t for t in cell.window if newest - t < rule.window_ms][-rule.count :]
+    cell.window = window_of(active, cell.window)
     decision = Decision.TOO_FEW
     if cell.alert is not None:
         regrade(active, cell, at, sink)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rules import judge
 from rules.builtin import builtin
@@ -198,3 +200,111 @@ def test_one_door_that_shuts_does_not_end_what_another_holds() -> None:
     script.send("door1", "access.door", 500, open=True)
     (alert,) = script.standing()
     assert alert.began_at == at(500)
+
+
+# -- counts across the two lanes -----------------------------------------------------------------
+
+COUNT = "on: access.denied\ntype: count\ncount: 3\nwindow: 10m\ncolour: yellow\n"
+REASON = {"reason": "no_permission"}
+
+
+def doors(clear: str, *, through: int, when: str = "") -> Script:
+    """An edge that is back after ten minutes with a backlog of refusals."""
+    script = estate(rule(COUNT + clear + when))
+    script.run(600)
+    script.online(through={"event": through})
+    return script
+
+
+def test_a_count_goes_over_the_border_of_a_backlog() -> None:
+    script = doors("clear: {after: 1h}", through=2)
+    script.urgent("door1", "access.denied", 600, **REASON)
+    script.send("door1", "access.denied", 590, **REASON)
+    script.send("door1", "access.denied", 595, **REASON)
+    (alert,) = script.standing()
+    assert (alert.began_at, alert.raised_at, alert.attention) == (at(590), at(600), 1)
+
+
+def test_two_in_the_same_millisecond_are_two() -> None:
+    script = doors("clear: {after: 1h}", through=1)
+    script.urgent("door1", "access.denied", 600, **REASON)
+    script.send("door1", "access.denied", 600, **REASON)
+    assert not script.alerts()
+    script.urgent("door1", "access.denied", 601, **REASON)
+    assert script.standing()
+
+
+def test_what_both_sides_started_with_counts_once() -> None:
+    script = Script(rule(COUNT + "clear: {after: 1h}"))
+    script.online()
+    script.urgent("door1", "access.denied", 0, **REASON)
+    script.offline()
+    script.run(300)
+    script.online(through={"event": 1})
+    script.urgent("door1", "access.denied", 300, **REASON)
+    script.send("door2", "access.denied", 100, **REASON)
+    assert not script.alerts()
+    script.urgent("door1", "access.denied", 301, **REASON)
+    (alert,) = script.standing()
+    assert alert.began_at == at(0)
+
+
+def test_a_count_that_was_cleared_live_begins_anew() -> None:
+    script = doors("clear: {on: access.granted}", through=2)
+    script.urgent("door1", "access.granted", 601)
+    script.send("door1", "access.denied", 590, **REASON)
+    script.send("door1", "access.denied", 595, **REASON)
+    script.urgent("door1", "access.denied", 605, **REASON)
+    assert not script.alerts()
+
+
+def test_a_count_that_was_reached_and_cleared_live_is_history() -> None:
+    script = doors("clear: {on: access.granted}", through=2)
+    script.urgent("door1", "access.denied", 600, **REASON)
+    script.urgent("door1", "access.granted", 601)
+    script.urgent("door1", "access.denied", 605, **REASON)
+    script.send("door1", "access.denied", 590, **REASON)
+    script.send("door1", "access.denied", 595, **REASON)
+    (alert,) = script.alerts()
+    assert (alert.late, alert.began_at, alert.cleared_at) == (True, at(590), at(601))
+    script.urgent("door1", "access.denied", 606, **REASON)
+    script.urgent("door1", "access.denied", 607, **REASON)
+    (again,) = script.standing()
+    assert again.began_at == at(605)
+
+
+def test_what_a_count_does_not_count_does_not_end_it() -> None:
+    when = '\nwhen: reason == "no_permission"'
+    script = doors("clear: {after: 1h}", through=2, when=when)
+    script.urgent("door1", "access.denied", 600, **REASON)
+    script.urgent("door1", "access.denied", 601, reason="expired")
+    script.send("door1", "access.denied", 590, **REASON)
+    script.send("door1", "access.denied", 595, **REASON)
+    assert script.standing()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(0, 1700), min_size=1, max_size=12).map(sorted),
+    st.data(),
+)
+def test_a_count_is_the_same_in_whatever_lanes_it_came(
+    times: list[int], data: st.DataObject
+) -> None:
+    """Some refusals came before the cut, some waited, some came before those that waited."""
+    before, waited = sorted(data.draw(st.integers(0, len(times))) for _ in range(2))
+    plain, split = (Script(rule(COUNT + "clear: {after: 1h}")) for _ in range(2))
+    for script in (plain, split):
+        script.online()
+        script.now = 1700
+    for t in times:
+        plain.urgent("door1", "access.denied", t, **REASON)
+    for t in times[:before]:
+        split.urgent("door1", "access.denied", t, **REASON)
+    split.offline()
+    split.online(through={"event": waited - before})
+    for t in times[waited:]:
+        split.urgent("door1", "access.denied", t, **REASON)
+    for t in times[before:waited]:
+        split.send("door1", "access.denied", t, **REASON)
+    assert [a.began_at for a in split.standing()] == [a.began_at for a in plain.standing()]
