@@ -313,7 +313,7 @@ class Builder:
         at = (building.x + random.uniform(-9, 9), building.y + random.uniform(-5, 5))
         model = "DDZY 220 V 5(60) A" if phases == 1 else "DTZY 3x220/380 V"
         self.device(device, "meter", zh, en, node, edge, at, model,
-                     expect_s=max(6 * self.meter_period_s, 60.0),
+                     expect_s=max(12 * self.meter_period_s, 120.0),
                      limits={"power_w": limit})  # fmt: skip
 
     def device(

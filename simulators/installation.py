@@ -148,6 +148,8 @@ class Community:
             "period_s": self.meter_period_s,
             "timeout_s": METER_TIMEOUT_S,
             "often_s": METER_OFTEN_S,
+            # A line carries many meters: what hardly changes is asked for less often.
+            "items": {"factor": "often", "frequency": "often"},
             "meters": [
                 {"device": meter.device, "address": meter.address, "phases": meter.phases}
                 for meter in plan.meters
