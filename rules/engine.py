@@ -144,7 +144,7 @@ class Engine:
         if active is None or cell is None or cell.due is None or cell.due_q != timer_at:
             return
         subject = self.subjects.get(cell.subject)
-        if subject is not None and subject.running:
+        if subject is not None and subject.runs(active):
             subject.now = max(subject.now, cell.due)
             self.live.step(active, cell, subject, cell.due)
 
@@ -164,6 +164,8 @@ class Engine:
             edge.epoch = batch.epoch
             edge.back_q = self.live.now_q
             self.live.outputs.append(edge.output(entry.at))
+            for subject in edge.subjects:
+                self.live.resume(subject)
             self._listen(edge)
         if not edge.take(batch.epoch, lane, batch.seq):
             self.count("duplicate_batches")
@@ -207,8 +209,8 @@ class Engine:
         if event.kind == "edge.online":
             self._back(edge, entry)
         elif event.kind == "edge.offline":
-            if edge.listening:
-                for subject in edge.subjects:
+            for subject in edge.subjects:
+                if edge.listening or (edge.online and subject.heard_q >= edge.back_q):
                     self.live.pause(subject)
             edge.known, edge.online, edge.epoch = True, False, data.epoch
             outputs.append(edge.output(entry.at))
@@ -238,30 +240,36 @@ class Engine:
         outputs.append(edge.output(entry.at))
         for subject in edge.subjects:
             self.presence.edge_back(subject, entry.at, outputs)
+        for subject in edge.subjects:
+            self.live.resume(subject)
         if edge.drained:
             self._listen(edge)
 
     def _reach(self, edge: EdgeState, epoch: str, lane: str, seq: int) -> None:
-        """A lane came to ``seq``: perhaps its backlog is over, perhaps the whole backlog is."""
+        """A lane came to ``seq``: perhaps its backlog is over, perhaps the whole backlog is.
+
+        What waited for nothing else than that runs from now on.
+        """
+        waited = list(edge.pending)
         if not edge.reached(epoch, lane, seq):
             return
         if not edge.keeps_back(Lane.URGENT):
             self.judge.fold_kept(edge)
         self.backlog.merge(edge)
-        if not edge.drained:
-            return
-        self.live.outputs.append(edge.output(self.at))
+        if edge.drained:
+            self.live.outputs.append(edge.output(self.at))
         for subject in edge.subjects:
             subject.now = max(subject.now, edge.born_at)
             if subject.next_due <= subject.now:
-                self.live.advance(subject, subject.now)
-        if edge.online:
+                self.live.advance(subject, subject.now, waited)
+            if edge.online:
+                self.live.resume(subject, waited)
+        if edge.listening:
             self._listen(edge)
 
     def _listen(self, edge: EdgeState) -> None:
-        """From now on silence means silence, and ticks run the timers of the edge's devices."""
+        """From now on silence means silence: the presence of the edge's devices is watched."""
         edge.listening_q = self.live.now_q
         for subject in edge.subjects:
-            self.live.resume(subject)
             self.presence.watch(subject)
             self.silence.watch_all(subject)

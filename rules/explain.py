@@ -101,8 +101,9 @@ def _edge(subject: Subject) -> dict[str, Any] | None:
     return None if edge is None else {"id": edge.id, "online": edge.online, "drained": edge.drained}
 
 
-def _frozen(subject: Subject) -> Why | None:
-    if subject.running or subject.edge is None:
+def _frozen(subject: Subject, active: ActiveRule) -> Why | None:
+    is_absent = active.rule.type is RuleType.ABSENT
+    if subject.edge is None or (subject.running if is_absent else subject.runs(active)):
         return None
     return Why.EDGE_DRAINING if subject.edge.online else Why.EDGE_AWAY
 
@@ -114,7 +115,7 @@ def _silence(
     found |= {"within_ms": within, "last_heard": subject.heard_at}
     if within is None:
         return _say(found, Why.NO_INTERVAL)
-    if (frozen := _frozen(subject)) is not None:
+    if (frozen := _frozen(subject, active)) is not None:
         return _say(found, frozen)
     if subject.unwell:
         return _say(found, Why.UNREACHABLE)
@@ -147,7 +148,7 @@ def _condition(
     if cell is not None and cell.since is not None:
         return _pending(found, active, subject, cell)
     if newest is None:
-        return _say(found, _frozen(subject) or Why.NOT_HEARD)
+        return _say(found, _frozen(subject, active) or Why.NOT_HEARD)
     verdict = active.test(newest.kind)(newest.data, subject)
     if verdict is False:
         return _say(found, Why.NOT_TRUE)
@@ -166,7 +167,7 @@ def _pending(
     held = max(subject.now, cell.at) - (cell.since or 0)
     zh = f"已成立{duration(held, 'zh')}，需{duration(needed, 'zh')}"
     en = f"true for {duration(held, 'en')} of {duration(needed, 'en')}"
-    if (frozen := _frozen(subject)) is not None:
+    if (frozen := _frozen(subject, active)) is not None:
         pair = _TEXTS[frozen]
         return _say(found | {"held_ms": held}, frozen, f"{zh}；{pair[0]}", f"{en}; {pair[1]}")
     return _say(found | {"held_ms": held, "for_ms": needed}, Why.NOT_LONG_ENOUGH, zh, en)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from core.contracts.alerts import RuleSide
@@ -95,14 +96,17 @@ class Live:
         if cell.due is None:
             return
         subject.next_due = min(subject.next_due, cell.due)
-        if not subject.running:
+        if not subject.runs(active):
             return
         due_q = cell.due + subject.offset(self.now_q, self.noticed)
         cell.due_q = due_q
         self._timers.push(due_q, What.CELL, active.rule.id, cell.key)
 
-    def advance(self, subject: Subject, now: int) -> None:
-        """Let a subject's own time come to ``now``: what is due on the way happens first."""
+    def advance(self, subject: Subject, now: int, waited: Collection[str] | None = None) -> None:
+        """Let a subject's own time come to ``now``: what is due on the way happens first.
+
+        ``waited`` are lanes: only what had to wait for their backlog.
+        """
         frozen = subject.edge.pending if subject.edge is not None else None
         for due, rule_id, key in sorted(
             (cell.due, name[0], name[1])
@@ -110,8 +114,10 @@ class Live:
             if cell.due is not None and cell.due <= now
         ):
             active = self.plan.rules[rule_id]
-            if due > now or (frozen and not active.lanes.isdisjoint(frozen)):
+            if due > now or (frozen and active.waits_for(frozen)):
                 continue  # the backlog will tell what became of it
+            if waited is not None and not active.waits_for(waited):
+                continue
             self.step(active, active.cells[key], subject, now)
         subject.next_due = min(
             (cell.due for cell in subject.cells.values() if cell.due is not None), default=NEVER
@@ -130,11 +136,17 @@ class Live:
             came_to = self.now_q - subject.offset(self.now_q, self.noticed)
             subject.now = max(subject.now, came_to)
 
-    def resume(self, subject: Subject) -> None:
-        """Start a subject's timers again after its edge was away: they go on where they stood."""
+    def resume(self, subject: Subject, waited: Collection[str] | None = None) -> None:
+        """Start a subject's timers again where they stood: those that run now and did not before.
+
+        ``waited`` are the lanes whose backlog was waited for; None: its edge was away.
+        """
         back_q = 0 if subject.edge is None else subject.edge.back_q
         for (rule_id, key), cell in subject.cells.items():
-            if cell.due is None:
+            active = self.plan.rules[rule_id]
+            if cell.due is None or not subject.runs(active):
+                continue
+            if waited is not None and not active.waits_for(waited):
                 continue
             if subject.heard_at is not None and subject.heard_q >= back_q:
                 cell.due_q = cell.due + subject.offset(self.now_q, self.noticed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from core.contracts.codec import Event, data_dict
@@ -44,6 +45,15 @@ class ActiveRule:
         }
         whole = [part for part in (rule.where, rule.when) if part is not None]
         self._paths = list(dict.fromkeys(path for part in whole for path in names(part.node)))
+
+    def waits_for(self, lanes: Collection[str]) -> bool:
+        """Tell whether its timers stand still while a backlog in some lanes is still to come.
+
+        Anything may have been heard in any lane, so silence waits for all of them.
+        """
+        if self.rule.type is RuleType.ABSENT:
+            return bool(lanes)
+        return not self.lanes.isdisjoint(lanes)
 
     def _closure(self, expression: Expression | None, kind: str) -> Closure | None:
         return None if expression is None else compile_for(expression.node, kind, self.params)

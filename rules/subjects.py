@@ -12,7 +12,7 @@ from rules.model import Wording
 
 if TYPE_CHECKING:
     from rules.edges import EdgeState
-    from rules.plan import KindPlan
+    from rules.plan import ActiveRule, KindPlan
 
 NEVER = 1 << 62
 #: Kinds that a device and an edge can both be the subject of.
@@ -64,8 +64,15 @@ class Subject:
 
     @property
     def running(self) -> bool:
-        """Tell whether ticks run its timers: its edge is online and drained, or it has none."""
+        """Tell whether its silence is counted: its edge is online and drained, or it has none."""
         return self.edge is None or self.is_edge or self.edge.listening
+
+    def runs(self, active: ActiveRule) -> bool:
+        """Tell whether ticks run a rule's timers for it: nothing that could stop them waits."""
+        edge = self.edge
+        if edge is None or self.is_edge:
+            return True
+        return edge.online and not active.waits_for(edge.pending)
 
     def suits(self, kind: str) -> bool:
         """Tell whether a kind can be about it: edges have kinds of their own, as devices have."""

@@ -48,8 +48,8 @@ moves = st.sampled_from(
         "denied", "over", "well", "high", "fault", "mended", "sick", "cured", "tick", "wait",
         "long", "off", "on", "on", "on_empty", "snap_free", "snap_trap", "late", "plain",
         "dropped", "rules", "stranger", "old", "epoch", "rooted", "gateway", "mended_gateway",
-        "snap_edge", "on_both", "urgent_forced", "urgent_shut1", "urgent_denied", "urgent_fault",
-        "urgent_mended", "urgent_forced", "urgent_denied",
+        "snap_edge", "on_state", "on_both", "urgent_forced", "urgent_shut1",
+        "urgent_denied", "urgent_fault", "urgent_mended", "urgent_forced", "urgent_denied",
     ]
 )  # fmt: skip
 
@@ -148,6 +148,9 @@ class Player:
             waiting = 0 if move == "on_empty" else 3
             through = {lane: script.seq(lane) + waiting for lane in ("event", "state")}
             script.online(through=through, backlog=waiting)
+            self.away = False
+        elif move == "on_state":
+            script.online(through={"state": script.seq("state") + 2})
             self.away = False
         elif move == "on_both":
             through = {lane: script.seq(lane) + 2 for lane in ("urgent", "event")}

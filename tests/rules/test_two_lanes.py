@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.contracts.events import Lane
 from rules import judge
 from rules.builtin import builtin
 from rules.engine import Engine
@@ -308,3 +309,95 @@ def test_a_count_is_the_same_in_whatever_lanes_it_came(
     for t in times[before:waited]:
         split.send("door1", "access.denied", t, **REASON)
     assert [a.began_at for a in split.standing()] == [a.began_at for a in plain.standing()]
+
+
+# -- timers while other lanes still drain --------------------------------------------------------
+
+
+def test_a_sustained_rule_waits_only_for_the_lanes_that_it_listens_to() -> None:
+    script = estate()
+    script.run(600)
+    script.online(through={"reading": 1000})
+    script.urgent("cam1", "camera.tamper", active=True, cause="covered")
+    assert script.engine.explain("camera-tamper", "cam1")["why"] == "not_long_enough"
+    script.run(660)
+    (alert,) = script.standing("camera-tamper")
+    assert alert.began_at == at(600)
+
+
+@pytest.mark.parametrize("lane", ["urgent", "event"])
+def test_and_it_does_wait_for_those(lane: str) -> None:
+    script = estate()
+    script.run(600)
+    script.online(through={lane: 1000})
+    script.batch([("cam1", "camera.tamper", 600, {"active": True, "cause": "covered"})],
+                 seq=1001, lane=Lane.URGENT)  # fmt: skip
+    if lane == "event":
+        assert script.engine.explain("camera-tamper", "cam1")["why"] == "edge_draining"
+    script.run(660)
+    assert bool(script.standing("camera-tamper")) is (lane == "urgent")
+
+
+def test_what_was_pending_before_the_outage_goes_on_where_it_stood() -> None:
+    tamper = "on: camera.tamper\ntype: sustained\nfor: 60s\nwhen: active\ncolour: orange"
+    script = Script(rule(tamper))
+    script.online()
+    script.urgent("cam1", "camera.tamper", active=True, cause="covered")
+    script.run(20)
+    script.offline()
+    script.run(600)
+    script.online(through={"reading": 1000})
+    script.run(639)
+    assert not script.standing()
+    script.run(641)
+    assert script.standing()
+
+
+def test_what_its_own_lanes_have_told_runs_on_while_readings_drain() -> None:
+    tamper = "on: camera.tamper\ntype: sustained\nfor: 60s\nwhen: active\ncolour: orange"
+    script = estate(rule(tamper))
+    script.run(600)
+    script.online(through={"event": 1, "reading": 1000})
+    script.send("cam1", "camera.tamper", 580, active=True, cause="covered")
+    script.run(639)
+    assert not script.standing()
+    script.run(641)
+    (alert,) = script.standing()
+    assert alert.began_at == at(580)
+
+
+def test_a_drained_lane_does_not_start_running_timers_again() -> None:
+    tamper = "on: camera.tamper\ntype: sustained\nfor: 60s\nwhen: active\ncolour: orange"
+    script = Script(rule(tamper))
+    script.online()
+    script.urgent("cam1", "camera.tamper", active=True, cause="covered")
+    script.run(20)
+    script.offline()
+    script.run(600)
+    script.online(through={"reading": 1, "state": 1})
+    script.run(620)
+    script.send("meter1", "meter.reading", 30, medium="electricity")
+    script.run(630)
+    assert not script.standing()
+    script.run(641)
+    assert script.standing()
+
+
+def test_silence_waits_for_every_lane() -> None:
+    silent = (
+        "on: camera.tamper\ntype: absent\nfamilies: camera\nwithin: 60s\ncolour: yellow\n"
+        "grades: [{colour: red, after: 5m}]"
+    )
+    script = Script(rule(silent))
+    script.online()
+    script.urgent("cam1", "camera.tamper", active=False, cause="covered")
+    script.run(70)
+    assert script.said() == [("raised", "yellow")]
+    script.offline()
+    script.run(600)
+    script.online(through={"reading": 1})
+    script.run(1200)
+    assert script.said() == [("raised", "yellow")]
+    script.send("meter1", "meter.reading", 580, medium="electricity")
+    script.run(1500)
+    assert script.said()[-1] == ("worsened", "red")
