@@ -17,60 +17,17 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
-import msgspec
-
 from core.contracts.alerts import RuleSide
 from core.contracts.outputs import StepKind
 from rules import life
 from rules.cells import Cell, Observation
-from rules.edges import EdgeState
+from rules.edges import EdgeState, Late
 from rules.life import Decision
 from rules.live import Live, new_cell
 from rules.model import RuleType
 from rules.plan import ActiveRule
+from rules.shadows import Shadow, ShadowSink
 from rules.subjects import Subject
-
-
-class Shadow(msgspec.Struct):
-    """The backlog's side of one split (rule, key).
-
-    ``before`` is the alert that stood when the outage began; ``ended`` what the backlog saw
-    ending. ``touched`` says that the live side heard of it since, ``confirmed`` what it heard
-    last if that was true. ``false_at`` is when the live side first heard that it was over: there
-    ends what the backlog leaves open, also if it has begun again since. ``opened`` is what the
-    live side heard first, if that was true, and ``cleared`` the alert that it cleared first.
-
-    Counts have more: ``window`` is what both sides started with, ``first`` what the live side
-    counted first (as many as may belong to an alert that began in the backlog), ``over_at``
-    when it was last over there, and ``rang`` is the alert that the live side raised first.
-    """
-
-    subject: str
-    cell: Cell
-    before: str | None = None
-    ended: list[RuleSide] = []
-    touched: bool = False
-    confirmed: Observation | None = None
-    false_at: int | None = None
-    opened: Observation | None = None
-    cleared: RuleSide | None = None
-    window: list[int] = []
-    first: list[Observation] = []
-    over_at: int | None = None
-    rang: str | None = None
-
-
-class _ShadowSink:
-    """Collects what ends in a backlog; nothing of it is published yet."""
-
-    def __init__(self, shadow: Shadow, noticed: int) -> None:
-        self.noticed = noticed
-        self._shadow = shadow
-
-    def publish(self, alert: RuleSide, step: StepKind, _at: int) -> None:
-        """Keep an alert that ended."""
-        if step is StepKind.CLEARED:
-            self._shadow.ended.append(alert)
 
 
 class Backlog:
@@ -90,45 +47,54 @@ class Backlog:
             cell = active.cells.get(key)
             twin = new_cell(active, subject, key) if cell is None else cell.twin()
             before = None if twin.alert is None else twin.alert.id
-            shadow = Shadow(subject.id, twin, before=before, window=list(twin.window))
+            window = list(twin.window)
+            shadow = Shadow(subject.id, twin, before=before, window=window, came=twin.at)
             edge.shadows[name] = shadow
         return shadow
 
     # -- late events ---------------------------------------------------------------------------
 
     def late_hold(
-        self, edge: EdgeState, active: ActiveRule, subject: Subject, key: str, seen: Observation
+        self,
+        edge: EdgeState,
+        active: ActiveRule,
+        subject: Subject,
+        key: str,
+        late: Late,
+        seen: Observation,
     ) -> Decision:
         """A late event makes the condition true."""
-        shadow, sink = self._until(edge, active, subject, key, seen.at)
-        return life.hold(active, shadow.cell, subject, seen, sink)
+        cell, sink = self._until(edge, active, subject, key, late)
+        return life.hold(active, cell, subject, seen, sink)
 
     def late_release(
-        self, edge: EdgeState, active: ActiveRule, subject: Subject, key: str, at: int
+        self, edge: EdgeState, active: ActiveRule, subject: Subject, key: str, late: Late
     ) -> Decision:
         """A late event makes the condition false."""
-        shadow, sink = self._until(edge, active, subject, key, at)
-        return life.release(active, shadow.cell, subject, at, sink)
+        cell, sink = self._until(edge, active, subject, key, late)
+        return life.release(active, cell, subject, late.at, sink)
 
     def late_over(
-        self, edge: EdgeState, active: ActiveRule, subject: Subject, key: str, at: int
+        self, edge: EdgeState, active: ActiveRule, subject: Subject, key: str, late: Late
     ) -> Decision:
         """A late event makes the clear condition true."""
-        shadow, sink = self._until(edge, active, subject, key, at)
-        return life.over(shadow.cell, life.ordered(shadow.cell, at), sink)
+        cell, sink = self._until(edge, active, subject, key, late)
+        return life.over(cell, life.ordered(cell, late.at), sink)
 
     def _until(
-        self, edge: EdgeState, active: ActiveRule, subject: Subject, key: str, at: int
-    ) -> tuple[Shadow, _ShadowSink]:
+        self, edge: EdgeState, active: ActiveRule, subject: Subject, key: str, late: Late
+    ) -> tuple[Cell, ShadowSink]:
         shadow = self._shadow(edge, active, subject, key)
-        sink = _ShadowSink(shadow, self._live.noticed)
-        self._advance(active, shadow, subject, at, sink)
-        return shadow, sink
+        cell = shadow.cell
+        if late.event.seen < edge.known_to and late.at < shadow.came:
+            cell = shadow.past = shadow.past or new_cell(active, subject, key)
+        sink = ShadowSink(shadow, self._live.noticed)
+        self._advance(active, cell, subject, late.at, sink)
+        return cell, sink
 
     def _advance(
-        self, active: ActiveRule, shadow: Shadow, subject: Subject, at: int, sink: _ShadowSink
+        self, active: ActiveRule, cell: Cell, subject: Subject, at: int, sink: ShadowSink
     ) -> None:
-        cell = shadow.cell
         if not life.advance(active, cell, subject, at, sink):
             cell.since = cell.due = None
             cell.window = []
@@ -201,11 +167,13 @@ class Backlog:
                 self._merge(active, shadow, subject, edge.born_at)
 
     def _merge(self, active: ActiveRule, shadow: Shadow, subject: Subject, end: int) -> None:
-        sink = _ShadowSink(shadow, self._live.noticed)
+        sink = ShadowSink(shadow, self._live.noticed)
         stop = end if shadow.false_at is None else shadow.false_at
         is_count = active.rule.type is RuleType.COUNT
         window = self._counted(active, shadow, subject, sink) if is_count else []
-        self._advance(active, shadow, subject, stop, sink)
+        self._advance(active, shadow.cell, subject, stop, sink)
+        if shadow.past is not None:
+            self._end_past(active, shadow, shadow.past, subject, sink)
         for alert in shadow.ended:
             if alert.id == shadow.before:
                 self._ended_before(active, shadow, subject, alert)
@@ -224,8 +192,21 @@ class Backlog:
                 window = [t for t in window if t > cell.fired_at]
             self._resume_count(active, cell.key, subject, window)
 
+    def _end_past(
+        self,
+        active: ActiveRule,
+        shadow: Shadow,
+        past: Cell,
+        subject: Subject,
+        sink: ShadowSink,
+    ) -> None:
+        """What the past leaves open ended at the latest when the live side knew better."""
+        self._advance(active, past, subject, shadow.came, sink)
+        if past.alert is not None and shadow.before is None:
+            life.over(past, max(shadow.came, past.alert.raised_at), sink)
+
     def _counted(
-        self, active: ActiveRule, shadow: Shadow, subject: Subject, sink: _ShadowSink
+        self, active: ActiveRule, shadow: Shadow, subject: Subject, sink: ShadowSink
     ) -> list[int]:
         """Return what the live side has to count after the backlog: what both sides counted.
 
@@ -240,10 +221,10 @@ class Backlog:
         if shadow.rang is not None and all(a is None or a.id != shadow.rang for a in known):
             return now  # time has cleared it: what the backlog tells was before that
         for seen in shadow.first[:1]:
-            self._advance(active, shadow, subject, seen.at, sink)
+            self._advance(active, cell, subject, seen.at, sink)
         past = [] if shadow.over_at is not None else list(cell.window)
         for seen in shadow.first:
-            self._advance(active, shadow, subject, seen.at, sink)
+            self._advance(active, cell, subject, seen.at, sink)
             life.hold(active, cell, subject, seen, sink)
         return past + now
 
@@ -292,9 +273,9 @@ class Backlog:
             return
         cell = new_cell(active, subject, shadow.cell.key)
         own = Shadow(subject.id, cell)
-        sink = _ShadowSink(own, self._live.noticed)
+        sink = ShadowSink(own, self._live.noticed)
         life.hold(active, cell, subject, replace(first, since=max(first.since, ended)), sink)
-        self._advance(active, own, subject, over, sink)
+        self._advance(active, cell, subject, over, sink)
         for alert in own.ended:
             self._history(alert, alert.cleared_at)
         if cell.alert is not None:

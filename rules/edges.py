@@ -13,7 +13,7 @@ from core.contracts.events import Lane
 from core.contracts.outputs import EdgeOutput
 
 if TYPE_CHECKING:
-    from rules.backlog import Shadow
+    from rules.shadows import Shadow
     from rules.subjects import Subject
 
 _EPOCHS_KEPT = 4
@@ -45,6 +45,8 @@ class EdgeState:
 
     The urgent lane's backlog comes before that of the ``event`` lane, and is the newer of the
     two, or between its parts: ``kept`` holds it back until what was before it has come.
+    ``told_to`` is the newest time (the edge's, ms) that its urgent lane told live, ``known_to``
+    the same at its birth: what it had seen before that comes after what is known already.
     """
 
     id: str
@@ -60,6 +62,8 @@ class EdgeState:
     seen: dict[str, dict[str, int]] = field(default_factory=dict)
     shadows: dict[tuple[str, str], Shadow] = field(default_factory=dict)
     kept: deque[Late] = field(default_factory=deque)
+    told_to: int = 0
+    known_to: int = 0
     subjects: list[Subject] = field(default_factory=list)
 
     @property
@@ -78,6 +82,7 @@ class EdgeState:
         self.epoch = data.epoch
         self.born_at = at
         self.backlog = data.backlog
+        self.known_to = self.told_to
         self.pending = self._awaited(data)
 
     def _awaited(self, data: Any) -> dict[str, int]:

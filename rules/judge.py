@@ -88,6 +88,8 @@ class Judge:
         now_q = self._live.now_q
         latest = entry.at + FUTURE_MS
         source = (batch.edge, batch.epoch, batch.lane.value, batch.seq)
+        if batch.lane is Lane.URGENT and events:
+            edge.told_to = max(edge.told_to, min(events[-1][1].seen, entry.at))
         for index, event in events:
             subject = subjects.get(event.device)
             if subject is None or subject.edge_id != edge_id or subject.is_edge:
@@ -175,13 +177,13 @@ class Judge:
             key = active.key_of(subject, event.data)
             if verdict is True:
                 seen = active.observe(subject, event, identity(origin), at, at)
-                backlog.late_hold(edge, active, subject, key, seen)
+                backlog.late_hold(edge, active, subject, key, late, seen)
             elif backlog.is_split(edge, active, key):
-                backlog.late_release(edge, active, subject, key, at)
+                backlog.late_release(edge, active, subject, key, late)
         for test, active in plan.clears:
             key = active.key_of(subject, event.data)
             if backlog.is_split(edge, active, key) and test(event.data, subject) is True:
-                backlog.late_over(edge, active, subject, key, at)
+                backlog.late_over(edge, active, subject, key, late)
 
     # -- one live event ------------------------------------------------------------------------
 

@@ -15,11 +15,11 @@ from core.contracts.errors import ContractError
 from core.contracts.log import Activation
 from core.contracts.outputs import Cause, Presence
 from rules.activation import build, take_over
-from rules.backlog import Shadow
 from rules.cells import Cell
 from rules.colours import Published
 from rules.edges import EdgeState, Late
 from rules.plan import Plan
+from rules.shadows import Shadow
 from rules.subjects import subjects_of
 from rules.timers import What
 
@@ -47,6 +47,8 @@ class _Edge(msgspec.Struct, array_like=True):
     seen: dict[str, dict[str, int]]
     shadows: list[tuple[str, str, Shadow]]
     kept: list[Late]
+    told_to: int
+    known_to: int
 
 
 class _State(msgspec.Struct):
@@ -100,7 +102,7 @@ def _edge(edge: EdgeState) -> _Edge:
     return _Edge(
         edge.id, edge.site, edge.known, edge.online, edge.epoch, edge.born_at, edge.back_q,
         edge.listening_q, edge.backlog, edge.pending, edge.seen, shadows,
-        list(edge.kept),
+        list(edge.kept), edge.told_to, edge.known_to,
     )  # fmt: skip
 
 
@@ -124,7 +126,7 @@ def restore(engine: Engine, blob: bytes) -> None:
             stored.id, stored.site, stored.known, stored.online, stored.epoch, stored.born_at,
             stored.back_q, stored.listening_q, stored.backlog, stored.pending, stored.seen,
             {(rule_id, key): shadow for rule_id, key, shadow in stored.shadows},
-            deque(stored.kept),
+            deque(stored.kept), stored.told_to, stored.known_to,
         )  # fmt: skip
     engine.install(engine.plan, engine.colours)
     engine.live.noticed = state.at

@@ -401,3 +401,52 @@ def test_silence_waits_for_every_lane() -> None:
     script.send("meter1", "meter.reading", 580, medium="electricity")
     script.run(1500)
     assert script.said()[-1] == ("worsened", "red")
+
+
+# -- a backlog that is older than what was told live between two cuts ----------------------------
+
+
+def told_between_two_cuts() -> Script:
+    """A door is forced and told live while day-old door events wait; then the edge is cut again."""
+    script = estate()
+    script.run(DAY, step=1000)
+    script.online(through={"event": 2})
+    script.urgent("door1", "access.forced")
+    script.offline()
+    script.run(DAY + 60)
+    script.online(through={"event": 2})
+    return script
+
+
+def test_an_old_end_does_not_clear_what_was_raised_live() -> None:
+    script = told_between_two_cuts()
+    script.send("door1", "access.door", 5_000, open=True)
+    script.send("door1", "access.door", 5_010, open=False)
+    assert script.edge().drained
+    (alert,) = script.standing("door-forced")
+    assert alert.began_at == at(DAY)
+
+
+def test_what_began_and_ended_before_that_is_history() -> None:
+    script = told_between_two_cuts()
+    script.send("door1", "access.forced", 5_000)
+    script.send("door1", "access.door", 5_010, open=False)
+    assert [(a.late, a.began_at, a.cleared_at) for a in script.alerts("door-forced")] == [
+        (False, at(DAY), None), (True, at(5_000), at(5_010)),
+    ]  # fmt: skip
+
+
+def test_a_newer_end_from_the_backlog_does_clear_it() -> None:
+    script = estate()
+    script.run(DAY, step=1000)
+    script.online(through={"event": 2})
+    script.urgent("door1", "access.forced")
+    script.offline()
+    script.run(DAY + 60)
+    script.online(through={"urgent": 2, "event": 2})
+    script.urgent("door1", "access.door", DAY + 30, open=False)
+    script.send("door1", "access.forced", 5_000)
+    script.send("door1", "access.door", 5_010, open=False)
+    assert [(a.late, a.cleared_at) for a in script.alerts("door-forced")] == [
+        (False, at(DAY + 30)), (True, at(5_010)),
+    ]  # fmt: skip
