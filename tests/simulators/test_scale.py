@@ -91,7 +91,7 @@ EVENT = b'{"kind":"access.door","device":"d1","at":1,"seen":1,"data":{"open":tru
 
 
 def receipt(sender: EdgeSender, seq: int) -> Receipt:
-    return Receipt(sender.edge, sender.epoch, {"event": seq})
+    return Receipt(sender.edge, sender.epoch, {"urgent": seq})
 
 
 def seqs(payloads: list[bytes]) -> list[int]:
@@ -109,7 +109,7 @@ def test_a_sender_keeps_its_window_and_goes_back_without_progress() -> None:
     again = sender.due(20.0)
     assert seqs(again) == list(range(5, WINDOW + 5))
     assert decode_batch(again[0]).oldest == 5
-    sender.take(Receipt(sender.edge, "another-epoch", {"event": 40}), 21.0)
+    sender.take(Receipt(sender.edge, "another-epoch", {"urgent": 40}), 21.0)
     assert sender.held == WINDOW + 6, "a receipt of another epoch is not ours"
 
 

@@ -31,7 +31,9 @@ class Subscriber:
         self.found[message.topic] = json.loads(message.payload) if message.payload else None
 
     def alert(self) -> dict[str, Any] | None:
-        return next((v for k, v in self.found.items() if "/alert/" in k), None)
+        """Return the alert of this module's door; the broker may have others' retained."""
+        alerts = (v for k, v in self.found.items() if "/alert/" in k and v is not None)
+        return next((alert for alert in alerts if alert["device"] == "door-1"), None)
 
 
 def test_a_standing_alert_is_announced_and_again_to_a_broker_that_forgot_it(

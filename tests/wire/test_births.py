@@ -67,9 +67,9 @@ def test_what_came_between_birth_and_answer_is_not_judged_as_of_now(
     async def main() -> None:
         collector = with_fire_panel(tmp_path, mosquitto, "e-gap")
         edge = SyntheticEdge(tmp_path, mosquitto, "e-gap")
-        born = births(mosquitto, "e-gap")
+        births = Births(mosquitto, "e-gap")
         await edge.start()
-        await until(born.is_set, "the birth is out")
+        await births.await_one()
         await alarm(edge, active=True)
         await alarm(edge, active=False)
         await collector.start()
@@ -89,13 +89,13 @@ def test_the_end_of_an_alarm_overtakes_its_beginning_and_yet_nothing_stands(
     async def main() -> None:
         collector = with_fire_panel(tmp_path, mosquitto, "e-over")
         edge = SyntheticEdge(tmp_path, mosquitto, "e-over")
-        born = births(mosquitto, "e-over")
+        births = Births(mosquitto, "e-over")
         await edge.start()
         for _ in range(20):
             await asyncio.gather(
                 *(edge.outbox.emit("access.granted", "e-over-d1", {}) for _ in range(500))
             )
-        await until(born.is_set, "the birth is out")
+        await births.await_one()
         await alarm(edge, active=True)
         await collector.start()
         await until(lambda: edge.uplink.online, "heard")
@@ -150,9 +150,9 @@ def test_a_retained_receipt_is_no_answer(mosquitto: Server, tmp_path: Path) -> N
 
         again = SyntheticEdge(tmp_path, mosquitto, "e-ret")
         again.number = 1000
-        born = births(mosquitto, "e-ret")
+        births = Births(mosquitto, "e-ret")
         await again.start()
-        await until(born.is_set, "the birth is out")
+        await births.await_one()
         forger = Link(BrokerSettings(port=mosquitto.port), LinkOptions("forger"))
         forger.start()
         await until(lambda: forger.connected, "the forger is connected")
@@ -174,19 +174,23 @@ def test_a_retained_receipt_is_no_answer(mosquitto: Server, tmp_path: Path) -> N
     run(main())
 
 
-def births(broker: Server, edge: str) -> threading.Event:
-    """Return an event that is set when an edge's birth has gone out."""
-    seen = threading.Event()
-    link = Link(BrokerSettings(port=broker.port), LinkOptions(f"midwife-{edge}"))
+class Births:
+    """Hears whether an edge's birth has gone out."""
 
-    def look(message: Any) -> None:
+    def __init__(self, broker: Server, edge: str) -> None:
+        self._seen = threading.Event()
+        self._link = Link(BrokerSettings(port=broker.port), LinkOptions(f"midwife-{edge}"))
+        self._link.subscribe(topics.status(SITE, edge), self._look)
+        self._link.start()
+        assert self._link.wait_connected(10)
+
+    def _look(self, message: Any) -> None:
         if not message.retained and b'"online":true' in message.payload:
-            seen.set()
+            self._seen.set()
 
-    link.subscribe(topics.status(SITE, edge), look)
-    link.start()
-    assert link.wait_connected(10)
-    return seen
+    async def await_one(self) -> None:
+        await until(self._seen.is_set, "the birth is out")
+        await asyncio.to_thread(self._link.stop)
 
 
 # -- against the journal alone ----------------------------------------------------------------
