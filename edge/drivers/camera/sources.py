@@ -31,8 +31,9 @@ _BAD_PICTURES = 25
 #: A tenth earlier than due, so that a camera at the same rate is not halved by jitter.
 _EARLY = 0.9
 #: For FFmpeg: RTP within the RTSP connection (no packet is lost unseen), and a short look at the
-#: stream before the first picture. OpenCV takes them from the environment only.
-_FFMPEG = "rtsp_transport;tcp|analyzeduration;500000|fflags;nobuffer"
+#: stream before the first picture. OpenCV takes them from the environment only, so they hold for
+#: files of this process, too: none of them may cost a picture (as ``nobuffer`` does).
+_FFMPEG = "rtsp_transport;tcp|analyzeduration;500000"
 
 Pause = Callable[[], float]
 """Returns the real time (s) until the next picture is wanted."""
