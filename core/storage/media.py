@@ -7,7 +7,6 @@ place last, so a picture that is there is whole and has its header.
 
 from __future__ import annotations
 
-import os
 import re
 import uuid
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ import msgspec
 
 from core.contracts.batch import MAX_MEDIA_BYTES
 from core.contracts.errors import ContractError, StoreUnavailableError
+from core.storage.files import sync_folder, write_whole
 
 _ID = re.compile(r"((?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01]))-[0-9a-f]{32}")
 _DAY = re.compile(r"[0-9]{8}")
@@ -63,10 +63,10 @@ class MediaStore:
             new_day = not path.parent.is_dir()
             path.parent.mkdir(parents=True, exist_ok=True)
             if new_day:
-                _sync_folder(path.parent.parent)
-            _write(path.with_suffix(".json"), msgspec.json.encode(dict(meta)))
-            _write(path, jpeg)
-            _sync_folder(path.parent)
+                sync_folder(path.parent.parent)
+            write_whole(path.with_suffix(".json"), msgspec.json.encode(dict(meta)))
+            write_whole(path, jpeg)
+            sync_folder(path.parent)
         except OSError as error:
             raise StoreUnavailableError(f"{path}: {error.strerror}") from error
         return True
@@ -119,26 +119,3 @@ def check_jpeg(jpeg: bytes) -> None:
     # Cameras may pad a picture with zero bytes.
     if not jpeg.startswith(_START) or not jpeg.rstrip(b"\0").endswith(_END):
         raise ContractError("not a JPEG", field="jpeg", remedy="send a whole JPEG picture")
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file that is either whole or not there, also after a power cut."""
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":  # elsewhere a folder cannot be opened, and renames are journalled
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

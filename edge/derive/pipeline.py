@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from core.contracts.errors import ContractError
+from core.storage.files import write_whole
 from edge.derive.derivation import Derivation
 from edge.driver import Sink
 from edge.observation import Observation
@@ -114,9 +115,7 @@ class Pipeline:
         memory = json.dumps({d.name: d.memory() for d in self._derivations}, sort_keys=True)
         if memory == self._saved:
             return
-        fresh = self._memory.with_suffix(".new")
-        fresh.write_text(memory, encoding="utf-8")
-        fresh.replace(self._memory)
+        write_whole(self._memory, memory.encode(), synced=False)
         self._saved = memory
 
     async def _pay(self) -> None:

@@ -21,6 +21,7 @@ from core.contracts.codec import Event, encode
 from core.contracts.errors import SettingsError
 from core.runtime.link import Link, LinkOptions, Message, Will
 from core.runtime.settings import BrokerSettings
+from core.storage.files import write_whole
 from edge.config import EdgeConfig
 from edge.home_assistant.components import Component, components
 from edge.home_assistant.settings import HomeAssistantSettings
@@ -285,10 +286,8 @@ class Bridge:
             return set()
 
     def _write(self) -> None:
-        fresh = self._file.with_suffix(".new")
         try:
-            fresh.write_text(json.dumps(sorted(self._announced)), encoding="utf-8")
-            fresh.replace(self._file)
+            write_whole(self._file, json.dumps(sorted(self._announced)).encode(), synced=False)
         except OSError as error:
             log.warning("what is shown to Home Assistant is not noted", why=str(error))
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
+
+from core.storage.files import sync_folder, write_whole
 
 VERSION = 1
 
@@ -91,14 +92,5 @@ def encode(state: State) -> bytes:
 
 def write(path: Path, blob: bytes) -> None:
     """Keep a state, durably and whole; raises OSError."""
-    fresh = path.with_suffix(".new")
-    with fresh.open("wb") as file:
-        file.write(blob)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_whole(path, blob)
+    sync_folder(path.parent)

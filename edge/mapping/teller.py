@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from core.storage.files import write_whole
 from edge.driver import DriverSink
 from edge.mapping.mapper import Finding, Heard
 
@@ -96,10 +97,9 @@ class Teller:
     def _save(self) -> None:
         if self._memory is None or not self._fresh:
             return
-        fresh = self._memory.with_suffix(".new")
+        told = json.dumps({k: list(v) for k, v in self._once.items()})
         try:
-            fresh.write_text(json.dumps({k: list(v) for k, v in self._once.items()}), "utf-8")
-            fresh.replace(self._memory)
+            write_whole(self._memory, told.encode(), synced=False)
         except OSError as error:
             _log.warning("records_not_saved", file=str(self._memory), error=str(error))
         else:

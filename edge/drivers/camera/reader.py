@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import threading
 import time
 from collections import Counter
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from core.runtime.clock import Clock
+from core.storage.files import write_whole
 from edge.drivers.camera.analyser import Analyser
 from edge.drivers.camera.eye import Eye
 from edge.drivers.camera.settings import CameraSettings
@@ -203,10 +205,9 @@ class Reader:
         # Losing it costs only what the next start has to learn again.
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            draft = self._path.with_suffix(".tmp")
-            with draft.open("wb") as file:
-                np.save(file, background, allow_pickle=False)
-            draft.replace(self._path)
+            content = io.BytesIO()
+            np.save(content, background, allow_pickle=False)
+            write_whole(self._path, content.getvalue(), synced=False)
 
 
 def read_background(path: Path) -> Grey | None:

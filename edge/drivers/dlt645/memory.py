@@ -10,6 +10,8 @@ from typing import Any
 
 import structlog
 
+from core.storage.files import write_whole
+
 _log = structlog.get_logger(__name__)
 
 
@@ -50,9 +52,7 @@ class Memory:
         if self._saved.get(device) == entry:
             return
         fresh = {**self._saved, device: entry}
-        temporary = self._path.with_suffix(".new")
-        temporary.write_text(json.dumps(fresh), encoding="utf-8")
-        temporary.replace(self._path)
+        write_whole(self._path, json.dumps(fresh).encode(), synced=False)
         self._saved = fresh
 
 

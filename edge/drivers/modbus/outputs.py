@@ -19,6 +19,7 @@ import structlog
 
 from core.contracts.errors import DeviceError
 from core.runtime.clock import Clock
+from core.storage.files import sync_folder, write_whole
 from edge.driver import CommandRefusedError, Params
 from edge.modbus.fields import OutputSpec
 from edge.modbus.gateway import Gateway
@@ -197,9 +198,8 @@ class Outputs:
             self._file.unlink(missing_ok=True)
             return
         rows = [[device, name, due] for (device, name), due in sorted(self._due.items())]
-        fresh = self._file.with_suffix(".new")
-        fresh.write_text(json.dumps(rows), encoding="utf-8")
-        fresh.replace(self._file)
+        write_whole(self._file, json.dumps(rows).encode())
+        sync_folder(self._file.parent)
 
     def _read(self) -> dict[tuple[str, str], int]:
         if not self._file.exists():

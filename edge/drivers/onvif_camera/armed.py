@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from html import escape
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.contracts.errors import DeviceRefusedError
+from core.storage.files import write_whole
 from edge.onvif import names
 from edge.onvif.client import OnvifClient
 from edge.onvif.notification import topic_set
@@ -164,12 +164,7 @@ class SeenBook:
     def save(self) -> None:
         """Write what is known; raises OSError."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self._path.with_suffix(".tmp")
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump({"unseen_s": self._unseen_s}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._path)
+        write_whole(self._path, json.dumps({"unseen_s": self._unseen_s}).encode())
 
     def watched(self, seconds: float) -> None:
         """Note that the camera was listened to for so long."""
