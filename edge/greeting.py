@@ -63,8 +63,9 @@ class Greeting:
 
     def waited(self, lane: Lane) -> int:
         """Return up to which seq a lane is backlog; the urgent lane is never held up for it."""
-        birth = None if lane is Lane.URGENT or self._birth is None else self._birth
-        status = None if birth is None else birth.lanes.get(lane)
+        if lane is Lane.URGENT or self._birth is None:
+            return 0
+        status = self._birth.lanes.get(lane)
         return 0 if status is None else status.last
 
     def answer(self, birth: int | None, *, retained: bool) -> None:

@@ -2,7 +2,7 @@
 
 After each connect the edge publishes its birth, waits for the collector's receipt of its
 epoch, and goes on from receipt + 1. What it had sealed before the birth is backlog; the fresh
-state of its devices goes into the event lane before any of it is sent.
+state of its devices goes into the urgent lane before any of it is sent.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from core.contracts.batch import (
 from core.contracts.codec import encode
 from core.contracts.errors import ContractError
 from core.contracts.events import Lane
+from core.contracts.window import LaneWindow
 from core.runtime.clock import Clock
 from core.runtime.link import Link, LinkOptions, Message, Will
 from core.runtime.settings import BrokerSettings
@@ -38,11 +39,10 @@ from core.storage.journal import Entry, Journal, JournalReader, LaneBounds
 from edge.greeting import Greeting
 from edge.outbox import WINDOW
 from edge.pace import Pace
-from edge.window import LaneWindow
 
 log = structlog.get_logger(__name__)
 
-#: So many lanes in a row go back without a receipt until nobody is taken to listen.
+#: So often lanes go back without a receipt until nobody is taken to listen.
 _MOST_STALLS = 1
 #: The instance of no collector.
 _NOBODY = ""
@@ -81,8 +81,8 @@ class _Answer:
 class Uplink:
     """Sends one edge's journal, lane after lane by priority, within each lane's window.
 
-    ``fresh_state`` is called after each birth; it commits the fresh state of all devices to
-    the event lane and its future is done when that is durable. ``on_command`` takes what comes
+    ``fresh_state`` is called when a birth was answered; it commits the fresh state of all devices
+    to the urgent lane and its future is done when that is durable. ``on_command`` takes what comes
     on the edge's command topic; it runs on the network thread and must only enqueue.
     """
 

@@ -25,28 +25,31 @@ from core.contracts.batch import (
 from core.contracts.codec import encode
 from core.contracts.errors import ContractError
 from core.contracts.events import Lane
+from core.contracts.window import LaneWindow
 from core.runtime.link import Link, LinkOptions, Message
 from core.runtime.settings import BrokerSettings
 
 WINDOW = 32
-#: Without a receipt for so long (s) an edge goes back to the last one, and repeats its birth.
-_PATIENCE_S = 5.0
+#: Without an answer for so long (s) an edge repeats its birth.
+_BIRTH_AGAIN_S = 5.0
 _SEAL_BYTES = 256 * 1024
 _LANES = (Lane.URGENT, Lane.STATE, Lane.READING)
 
 
 @dataclass(slots=True)
 class _Lane:
-    """The batches of one lane that are not receipted: ``held[0]`` is ``acknowledged`` + 1."""
+    """The batches of one lane that are not receipted: ``held[0]`` is the window's oldest."""
 
     held: deque[bytes] = field(default_factory=deque)
-    acknowledged: int = 0
-    sent: int = 0
-    progress: float = field(default_factory=time.monotonic)
+    window: LaneWindow = field(default_factory=lambda: LaneWindow(WINDOW))
+
+    @property
+    def oldest(self) -> int:
+        return self.window.acknowledged + 1
 
     @property
     def last(self) -> int:
-        return self.acknowledged + len(self.held)
+        return self.window.acknowledged + len(self.held)
 
 
 class EdgeSender:
@@ -80,10 +83,7 @@ class EdgeSender:
 
     def status(self, now: int, *, online: bool) -> EdgeStatus:
         """Return its birth or farewell."""
-        lanes = {
-            str(name): LaneStatus(lane.acknowledged + 1, lane.last)
-            for name, lane in self.lanes.items()
-        }
+        lanes = {str(name): LaneStatus(lane.oldest, lane.last) for name, lane in self.lanes.items()}
         return EdgeStatus(
             online, self.edge, self.epoch, now, lanes if online else {}, "simulated", not online
         )
@@ -95,33 +95,26 @@ class EdgeSender:
         self.answered = True
         for name, seq in receipt.lanes.items():
             lane = self.lanes[Lane(name)]
-            while lane.acknowledged < seq and lane.held:
+            for _ in range(min(seq - lane.window.acknowledged, len(lane.held))):
                 lane.held.popleft()
-                lane.acknowledged += 1
-                lane.progress = now
-            lane.sent = max(lane.sent, lane.acknowledged)
+            lane.window.on_receipt(seq, now)
 
-    def go_back(self, now: float, *, reborn: bool = False) -> None:
-        """Begin again from the last receipt."""
+    def begin_again(self) -> None:
+        """Be born again, and go on from the last receipt."""
         for lane in self.lanes.values():
-            lane.sent, lane.progress = lane.acknowledged, now
-        if reborn:
-            self.answered, self.born = False, 0.0
+            lane.window.go_back()
+        self.answered, self.born = False, 0.0
 
     def due(self, now: float) -> list[bytes]:
         """Return the payloads that may be sent now; they count as sent."""
         found: list[bytes] = []
         for name, lane in self.lanes.items():
-            if lane.sent > lane.acknowledged and now - lane.progress > _PATIENCE_S:
-                lane.sent, lane.progress = lane.acknowledged, now
-            elif lane.sent == lane.acknowledged:
-                lane.progress = now
-            upto = min(lane.acknowledged + WINDOW, lane.last)
-            for seq in range(lane.sent + 1, upto + 1):
-                sealed = lane.held[seq - lane.acknowledged - 1]
-                oldest = lane.acknowledged + 1
+            window, oldest = lane.window, lane.oldest
+            window.expire(now)
+            for seq in range(window.sent + 1, min(window.sent + window.room, lane.last) + 1):
+                sealed = lane.held[seq - oldest]
                 found.append(envelope(self.edge, self.epoch, name, seq, oldest, sealed))
-            lane.sent = max(lane.sent, upto)
+                window.on_sent(seq, now)
         return found
 
 
@@ -177,7 +170,7 @@ class Fleet:
         return sent
 
     def _be_born(self, sender: EdgeSender, now: float, now_ms: int) -> None:
-        if sender.born and now - sender.born < _PATIENCE_S:
+        if sender.born and now - sender.born < _BIRTH_AGAIN_S:
             return
         sender.born = now
         payload = encode(sender.status(now_ms, online=True))
@@ -191,15 +184,15 @@ class Fleet:
                 if sender is not None:
                     sender.take(item, now)
             elif item is None:
-                self._begin_again(now)
+                self._begin_again()
             elif item.online and item.instance != self._instance:
                 if self._instance is not None:
-                    self._begin_again(now)
+                    self._begin_again()
                 self._instance = item.instance
 
-    def _begin_again(self, now: float) -> None:
+    def _begin_again(self) -> None:
         for sender in self.senders.values():
-            sender.go_back(now, reborn=True)
+            sender.begin_again()
 
     def _on_receipt(self, message: Message) -> None:
         self._post(message, Receipt)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from collector.streams import Stream, StreamKey, Verdict, parse_lane
 from core.contracts.events import Lane
-from edge.window import PATIENCE_CEILING_S, PATIENCE_S, LaneWindow
+from core.contracts.window import PATIENCE_CEILING_S, PATIENCE_S, LaneWindow
 
 
 @given(st.lists(st.tuples(st.integers(1, 30), st.integers(1, 30)), max_size=80))
