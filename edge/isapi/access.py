@@ -13,7 +13,6 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import structlog
 
@@ -26,6 +25,7 @@ from edge.isapi.listening import Alert, ListeningDriver
 from edge.isapi.memory import memory_of
 from edge.isapi.serials import Hole, SerialBook
 from edge.isapi.values import branch, text
+from edge.observation import Observation
 from edge.pseudonym import Pseudonyms, read_key, read_or_make_key
 
 #: A search begins so much before what is known (ms of the controller's time): its events carry
@@ -39,16 +39,6 @@ _PAUSE_S, _PAUSE_AFTER_FAILURE_S = 10.0, 30.0
 _MOST_FAILURES = 3
 _DEVICE_INFO = "/ISAPI/System/deviceInfo"
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """One event to emit."""
-
-    kind: str
-    device: str
-    data: dict[str, Any]
-    at: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ from edge.drivers.isapi_camera.event_types import (
 from edge.drivers.isapi_camera.settings import IsapiCameraSettings
 from edge.drivers.isapi_camera.states import Alarm
 from edge.isapi import times
-from edge.isapi.access import Observation, Skipped
+from edge.isapi.access import Skipped
 from edge.isapi.values import branch, find, text, whole
+from edge.observation import Observation
 
 _READINGS = frozenset({"thermometry", "temperaturemeasurement"})
 _COUNTS = frozenset({"regiontargetnumbercounting", "personqueuecounting", "persondensitydetection"})

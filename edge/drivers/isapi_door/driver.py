@@ -8,9 +8,10 @@ from core.contracts.commands import Action
 from edge.driver import CommandRefusedError, DriverContext, DriverSink, Params
 from edge.drivers.isapi_door.settings import IsapiDoorSettings
 from edge.drivers.isapi_door.translate import Translator
-from edge.isapi.access import AccessDriver, Observation, Skipped
+from edge.isapi.access import AccessDriver, Skipped
 from edge.isapi.access_event import AccessEvent
 from edge.isapi.client import judge
+from edge.observation import Observation
 
 _OPEN = "<RemoteControlDoor><cmd>open</cmd></RemoteControlDoor>"
 _UNLOCK = frozenset({Action.UNLOCK})

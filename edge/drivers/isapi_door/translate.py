@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from edge.drivers.isapi_door.settings import IsapiDoorSettings
-from edge.isapi.access import Observation, Skipped
+from edge.isapi.access import Skipped
 from edge.isapi.access_event import AccessEvent
 from edge.isapi.codes import MEANINGS, WITHOUT_EVENT, Meaning, Scope
 from edge.isapi.values import whole
+from edge.observation import Observation
 from edge.pseudonym import Pseudonyms
 
 _ALARM_INPUTS = range(0x400, 0x404)

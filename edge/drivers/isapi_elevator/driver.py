@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from edge.driver import DriverContext, DriverSink
 from edge.drivers.isapi_elevator.settings import IsapiElevatorSettings
 from edge.drivers.isapi_elevator.translate import Translator
-from edge.isapi.access import AccessDriver, Observation, Skipped
+from edge.isapi.access import AccessDriver, Skipped
 from edge.isapi.access_event import AccessEvent
+from edge.observation import Observation
 
 
 def create(settings: IsapiElevatorSettings, context: DriverContext) -> IsapiElevatorDriver:

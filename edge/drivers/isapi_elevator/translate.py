@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from edge.drivers.isapi_elevator.settings import IsapiElevatorSettings
-from edge.isapi.access import Observation, Skipped
+from edge.isapi.access import Skipped
 from edge.isapi.access_event import AccessEvent
 from edge.isapi.codes import MEANINGS, WITHOUT_EVENT, Meaning, Scope
 from edge.isapi.values import each, whole
+from edge.observation import Observation
 from edge.pseudonym import Pseudonyms
 
 #: A visitor or a resident calls the lift from outside: floors are opened from afar.

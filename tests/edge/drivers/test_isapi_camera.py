@@ -23,7 +23,8 @@ from edge.drivers.isapi_camera.driver import IsapiCameraDriver
 from edge.drivers.isapi_camera.settings import IsapiCameraSettings
 from edge.drivers.isapi_camera.states import Alarm, States
 from edge.drivers.isapi_camera.translate import Translator
-from edge.isapi.access import Observation, Skipped
+from edge.isapi.access import Skipped
+from edge.observation import Observation
 from simulators.devices.isapi import Identity
 from simulators.devices.isapi_camera import IsapiCameraPeer
 
