@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -56,9 +57,9 @@ class DriverSettings(Section):
                     raise ValueError(f"{kind} has no field {name}; it has {', '.join(fields)}")
         return report
 
+    @abstractmethod
     def device_ids(self) -> tuple[str, ...]:
         """Return the ids of the devices that this entry covers."""
-        raise NotImplementedError
 
 
 class SecretSettings(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -77,6 +78,6 @@ class GatewaySettings(DriverSettings):
             return Endpoint("rtu", serial=self.serial)
         return Endpoint(self.framing or "tcp", self.host or "", self.port)
 
+    @abstractmethod
     def units(self) -> tuple[int, ...]:
         """Return the unit of each device."""
-        raise NotImplementedError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -38,7 +39,7 @@ _FAREWELL_S = 1.0
 _REPORTS = {"device.health": health_rule(period_s=60)}
 
 
-class OnvifDriver(StreamingDriver):
+class OnvifDriver(StreamingDriver, ABC):
     """Listens to one device's pull point; what it says is up to the drivers built on this."""
 
     #: How often :meth:`_look` is called (real seconds).
@@ -114,9 +115,9 @@ class OnvifDriver(StreamingDriver):
     async def _prepare(self) -> None:
         """Ask what must be known before the first notification."""
 
+    @abstractmethod
     async def _take(self, notification: Notification) -> None:
         """Deal with one notification; return when what it says is in the journal."""
-        raise NotImplementedError
 
     def _synchronising(self) -> None:
         """Note that every state is about to be told anew."""

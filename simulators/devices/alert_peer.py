@@ -15,13 +15,13 @@ from core.runtime.clock import Clock
 from simulators.devices import isapi
 from simulators.devices.http import DigestSignIn, HttpPeer, Request, Response, Stream, Write
 from simulators.devices.isapi import Identity
-from simulators.devices.listener import Listener
+from simulators.devices.peer import SocketPeer
 
 _XML = 'application/xml; charset="UTF-8"'
 Handler = Callable[[Request], Awaitable[Response] | Response]
 
 
-class AlertPeer(ABC):
+class AlertPeer(SocketPeer, ABC):
     """One ISAPI device on one HTTP port; ``heartbeat_s`` is real time."""
 
     def __init__(
@@ -45,31 +45,13 @@ class AlertPeer(ABC):
         self.requests: list[tuple[str, str]] = []
         """Method and path of the last requests that were signed in."""
         self.heartbeat_s = heartbeat_s
-        self._http = HttpPeer(self._answer, host=host, port=port)
-
-    @property
-    def port(self) -> int:
-        """Return the port that the device listens on."""
-        return self._http.listener.port
-
-    @property
-    def listener(self) -> Listener:
-        """Return the socket, which a scenario may close for a while."""
-        return self._http.listener
-
-    async def start(self) -> None:
-        """Listen."""
-        await self._http.listener.start()
-
-    async def stop(self) -> None:
-        """Drop every connection."""
-        await self._http.listener.stop()
+        super().__init__(HttpPeer(self._answer, host=host, port=port).listener)
 
     async def reboot(self, seconds: float) -> None:
         """Be away for so long (real time): streams are cut, connections refused."""
-        await self._http.listener.suspend()
+        await self.suspend()
         await asyncio.sleep(seconds)
-        await self._http.listener.start()
+        await self.listener.start()
 
     @abstractmethod
     async def feed(self, write: Write) -> None:

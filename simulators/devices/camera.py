@@ -14,7 +14,7 @@ import structlog
 
 from core.runtime.clock import Clock
 from simulators.devices.http import DigestSignIn, HttpPeer, Request, Response, Stream, Write
-from simulators.devices.listener import Listener
+from simulators.devices.peer import SocketPeer
 from simulators.devices.scene import Disturbance, Scene
 
 BOUNDARY = "frame"
@@ -87,7 +87,7 @@ class PictureFeed:
             await asyncio.sleep(due - time.monotonic())
 
 
-class CameraPeer:
+class CameraPeer(SocketPeer):
     """One camera on one HTTP port; with a password it wants HTTP Digest."""
 
     def __init__(
@@ -106,7 +106,7 @@ class CameraPeer:
         self.stalled = False
         """Half open: the connection stands, and no further picture comes."""
         self.sign_in = None if password is None else DigestSignIn("camera", username, password)
-        self._http = HttpPeer(self._answer, host=host, port=port)
+        super().__init__(HttpPeer(self._answer, host=host, port=port).listener)
 
     @property
     def rendered(self) -> int:
@@ -114,34 +114,20 @@ class CameraPeer:
         return self.feed.rendered
 
     @property
-    def port(self) -> int:
-        """Return the port that the camera listens on."""
-        return self._http.listener.port
-
-    @property
-    def listener(self) -> Listener:
-        """Return the socket, which a scenario may close for a while."""
-        return self._http.listener
-
-    @property
     def url(self) -> str:
         """Return the address of the stream."""
         return f"http://127.0.0.1:{self.port}/stream"
 
-    async def start(self) -> None:
-        """Listen."""
-        await self._http.listener.start()
-
     async def stop(self) -> None:
         """Drop every connection and stop rendering."""
-        await self._http.listener.stop()
+        await super().stop()
         await self.feed.stop()
 
     async def reboot(self, seconds: float) -> None:
         """Be away for so long (real time), as after a power cut; then listen again."""
-        await self._http.listener.suspend()
+        await self.suspend()
         await asyncio.sleep(seconds)
-        await self._http.listener.start()
+        await self.start()
 
     async def _answer(self, request: Request) -> Response | Stream:
         if request.method not in ("GET", "HEAD"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -151,7 +152,7 @@ class JsonHttpPeer:
         return Response(200, body, "application/json; charset=utf-8")
 
 
-class _Sender:
+class _Sender(ABC):
     """Sends the state every ``period_s`` (real time), and what happens as soon as it can."""
 
     def __init__(self, state: JsonState, period_s: float) -> None:
@@ -213,8 +214,9 @@ class _Sender:
     def _state(self) -> list[tuple[str, dict[str, Any]]]:
         return [("", self.state.whole())]
 
+    @abstractmethod
     async def _send(self, topic: str, body: bytes) -> bool:
-        raise NotImplementedError
+        """Send one message; tell whether it was taken."""
 
 
 class JsonPushPeer(_Sender):

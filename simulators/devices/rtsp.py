@@ -14,6 +14,7 @@ from core.runtime.clock import Clock
 from simulators.devices.camera import PictureFeed
 from simulators.devices.http import DigestSignIn, Request
 from simulators.devices.listener import Listener
+from simulators.devices.peer import SocketPeer
 from simulators.devices.rtp_jpeg import CLOCK_HZ, PAYLOAD_TYPE, Jpeg, packets, parse
 from simulators.devices.scene import Scene
 
@@ -36,7 +37,7 @@ class _Session:
     playing: asyncio.Task[None] | None = None
 
 
-class RtspPeer:
+class RtspPeer(SocketPeer):
     """One camera on one RTSP port; with a password it wants Digest. ``fps`` is real time."""
 
     def __init__(
@@ -63,32 +64,23 @@ class RtspPeer:
         """Sessions that were played so far."""
         self._fps = fps
         self._random = Random(7)  # noqa: S311 (a simulation)
-        self.listener = Listener(self._serve, host=host, port=port)
-
-    @property
-    def port(self) -> int:
-        """Return the port that the camera listens on."""
-        return self.listener.port
+        super().__init__(Listener(self._serve, host=host, port=port))
 
     @property
     def url(self) -> str:
         """Return the address of the stream."""
         return f"rtsp://127.0.0.1:{self.port}/live"
 
-    async def start(self) -> None:
-        """Listen."""
-        await self.listener.start()
-
     async def stop(self) -> None:
         """Drop every session and stop rendering."""
-        await self.listener.stop()
+        await super().stop()
         await self.feed.stop()
 
     async def reboot(self, seconds: float) -> None:
         """Be away for so long (real time), as after a power cut; then listen again."""
-        await self.listener.suspend()
+        await self.suspend()
         await asyncio.sleep(seconds)
-        await self.listener.start()
+        await self.start()
 
     # -- the control connection --------------------------------------------------------------
 

@@ -101,10 +101,6 @@ class CameraHandle(Handle):
         while self._stay:
             self.scene.take_away(self._stay.pop(), self.now_ms())
 
-    async def reboot(self, given: RebootArguments) -> None:
-        """Restart the camera."""
-        await self.peer.reboot(given.away)
-
 
 class DoorCameraHandle(CameraHandle):
     """A camera that looks at a door: who walks through it is seen."""
@@ -179,10 +175,6 @@ class IsapiCameraHandle(Handle):
     async def correct_clock(self, _: Arguments) -> None:
         """Set it right."""
         self.peer.drift_s = 0.0
-
-    async def reboot(self, given: RebootArguments) -> None:
-        """Restart the camera."""
-        await self.peer.reboot(given.away)
 
 
 class OnvifCameraHandle(Handle):

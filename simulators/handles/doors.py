@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 from core.contracts.errors import ContractError
@@ -34,7 +35,7 @@ _TO_THE_HANDLE_S, _THROUGH_S = 1.0, 3.0
 _AGAIN_S = 2.0
 
 
-class DoorHandle(Handle):
+class DoorHandle(Handle, ABC):
     """What all doors have: people who come, one after the other or in a crowd."""
 
     async def grant_access(self, given: GrantArguments) -> None:
@@ -53,8 +54,9 @@ class DoorHandle(Handle):
             await self.clock.sleep(max(began + moment * 1000 - self.now_ms(), 0) / 1000)
             self._grant(index)
 
+    @abstractmethod
     def _grant(self, index: int) -> None:
-        raise NotImplementedError
+        """Let the person of this number through."""
 
 
 class IsapiDoorHandle(DoorHandle):

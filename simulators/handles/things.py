@@ -158,7 +158,3 @@ class BarrierHandle(Handle):
     async def correct_clock(self, _: Arguments) -> None:
         """Set it right."""
         self.peer.drift_s = 0.0
-
-    async def reboot(self, given: RebootArguments) -> None:
-        """Restart the camera."""
-        await self.peer.reboot(given.away)
