@@ -21,6 +21,10 @@ _QUEUE = 500
 #: later run are always higher.
 _SERIAL_EPOCH_S = 1_735_689_600
 
+#: A lock stays released for so long after each unlocking, as controllers are set by default:
+#: whoever presses the button while another shuts the door can still leave.
+RELEASED_S = 5
+
 _DENIALS = (Code.NO_RIGHT, Code.FACE_FAILED, Code.EXPIRED, Code.WRONG_PERIOD, Code.INVALID)
 
 
@@ -32,6 +36,8 @@ class Door:
     arrivals: Arrivals
     held_after_s: float = 30
     open: bool = False
+    locked: bool = True
+    released_until_ms: int = 0
     disturbed: bool = False
     """A scenario has the door; nobody passes meanwhile."""
     task: asyncio.Task[None] | None = field(default=None, repr=False)
@@ -144,7 +150,7 @@ class DoorController:
         door = self._take(number)
         holder = self._somebody(stream(self._seed, self.name, "hold", self._serial))
         self.record(number, Code.FACE_OK, holder)
-        self.record(number, Code.UNLOCKED)
+        self._unlock(door)
         self._open(door)
         door.task = self._spawn(self._complain(door))
 
@@ -162,7 +168,7 @@ class DoorController:
         door = self._door(number)
         holder = self._holders[index % len(self._holders)]
         self.record(door.number, Code.FACE_OK if index % 3 else Code.CARD_OK, holder)
-        self.record(door.number, Code.UNLOCKED)
+        self._unlock(door)
 
     async def deny(self, number: int, code: Code = Code.NO_RIGHT, *, times: int = 1) -> None:
         """Refuse somebody, several times in a row; returns after the first time."""
@@ -179,7 +185,10 @@ class DoorController:
 
     async def report(self, number: int, code: Code) -> None:
         """Report a code as it is (duress, blacklist, fire release, tamper …)."""
-        self.record(self._door(number).number, code)
+        door = self._door(number)
+        self.record(number, code)
+        if code is Code.EXIT_BUTTON:
+            self._unlock(door)
 
     def report_input(self, code: Code | RawCode, fields: Mapping[str, object]) -> None:
         """Report what an alarm input says (``alarmInNo`` or ``caseSensorNo`` in the fields)."""
@@ -189,7 +198,7 @@ class DoorController:
         """Unlock a door from afar, for its usual time; somebody walks in meanwhile."""
         door = self._door(number)
         self.record(number, Code.REMOTE_OPEN)
-        self.record(number, Code.UNLOCKED)
+        self._unlock(door)
         if not door.disturbed and not door.open:
             self._spawn(self._walk_through(door))
 
@@ -224,7 +233,7 @@ class DoorController:
         else:
             by_face = random.random() < 0.7
             self.record(door.number, Code.FACE_OK if by_face else Code.CARD_OK, holder)
-        self.record(door.number, Code.UNLOCKED)
+        self._unlock(door)
         await self._clock.sleep(random.uniform(0.6, 1.8))
         if door.disturbed:
             return
@@ -238,18 +247,36 @@ class DoorController:
 
     # -- the leaf ----------------------------------------------------------------------------
 
+    def _unlock(self, door: Door) -> None:
+        self.record(door.number, Code.UNLOCKED)
+        door.locked = False
+        door.released_until_ms = self._clock.now_ms() + RELEASED_S * 1000
+        self._spawn(self._lock_again(door))
+
+    async def _lock_again(self, door: Door) -> None:
+        while (left_ms := door.released_until_ms - self._clock.now_ms()) > 0:
+            await self._clock.sleep(left_ms / 1000)
+        self._lock(door)
+
+    def _lock(self, door: Door) -> None:
+        released = self._clock.now_ms() < door.released_until_ms
+        if not (door.open or door.locked or released):
+            door.locked = True
+            self.record(door.number, Code.LOCKED)
+
     def _open(self, door: Door, cause: Code | None = None) -> None:
         if cause is not None:
             self.record(door.number, cause)
         if not door.open:
             door.open = True
+            door.locked = False
             self.record(door.number, Code.DOOR_OPENED)
 
     def _close(self, door: Door) -> None:
         if door.open:
             door.open = False
             self.record(door.number, Code.DOOR_CLOSED)
-            self.record(door.number, Code.LOCKED)
+            self._lock(door)
 
     async def _complain(self, door: Door) -> None:
         await self._clock.sleep(door.held_after_s)

@@ -255,6 +255,37 @@ def test_doors_are_opened_from_afar_and_say_why_not():
     asyncio.run(run())
 
 
+def test_who_presses_the_button_while_another_shuts_the_door_can_still_leave():
+    async def run():
+        async with controller() as (_, model, clock, _client):
+            model.admit(1)
+            await model.hold(1)
+            await clock.advance(4)
+            await model.report(1, Code.EXIT_BUTTON)
+            await model.close(1)
+            model.memory.clear()
+            await clock.advance(4.9)
+            assert not model.memory  # the button's time has not run out
+            await clock.advance(0.2)
+            assert [record.code for record in model.memory] == [Code.LOCKED]
+
+    asyncio.run(run())
+
+
+def test_a_lock_that_was_released_for_nothing_locks_again():
+    async def run():
+        async with controller() as (_, model, clock, _client):
+            model.admit(1)
+            await clock.advance(3)
+            model.admit(1, 1)  # another one, whose time begins anew
+            await clock.advance(20)
+            assert [record.code for record in model.memory] == [
+                Code.CARD_OK, Code.UNLOCKED, Code.FACE_OK, Code.UNLOCKED, Code.LOCKED
+            ]  # fmt: skip
+
+    asyncio.run(run())
+
+
 def test_what_goes_wrong_with_numbers_memory_and_clock():
     async def run():
         async with controller(replay=0) as (_, model, _clock, client):
