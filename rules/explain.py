@@ -149,7 +149,8 @@ def _condition(
         return _pending(found, active, subject, cell)
     if newest is None:
         return _say(found, _frozen(subject, active) or Why.NOT_HEARD)
-    verdict = active.test(newest.kind)(newest.data, subject)
+    test = active.test(newest.kind)
+    verdict = None if test is None else test(newest.data, subject)
     if verdict is False:
         return _say(found, Why.NOT_TRUE)
     if verdict is None:

@@ -9,7 +9,7 @@ from core.contracts.codec import Event, data_dict
 from core.contracts.events import KINDS
 from core.contracts.topology import DeviceFamily
 from rules.cells import Cell, Observation
-from rules.expression.compiling import Closure, compile_for
+from rules.expression.compiling import Closure, Constant, compile_for
 from rules.expression.syntax import names
 from rules.expression.types import FIELD_TYPES, LIMITS
 from rules.model import Expression, Rule, RuleSet, RuleType, Wording
@@ -21,8 +21,7 @@ _EDGE_KINDS = frozenset(k for k in KINDS if k.startswith("edge.") and k != "edge
 _DEVICE_KINDS = tuple(kind for kind in KINDS if not kind.startswith("edge."))
 
 
-def _always(_data: Any, _subject: Any) -> bool:
-    return True
+_ALWAYS = Constant(True)  # noqa: FBT003 - a value
 
 
 class ActiveRule:
@@ -58,18 +57,23 @@ class ActiveRule:
     def _closure(self, expression: Expression | None, kind: str) -> Closure | None:
         return None if expression is None else compile_for(expression.node, kind, self.params)
 
-    def test(self, kind: str) -> Closure:
-        """Return the closure that says true, false, or None for "does not concern this rule"."""
-        when = self._closure(self.rule.when, kind) or _always
-        where = self._closure(self.rule.where, kind)
-        if where is None:
+    def test(self, kind: str) -> Closure | None:
+        """Return the closure that says true, false, or None for "does not concern this rule".
+
+        None where no event of the kind concerns it.
+        """
+        when = self._closure(self.rule.when, kind) or _ALWAYS
+        where = self._closure(self.rule.where, kind) or _ALWAYS
+        if isinstance(where, Constant):
+            if not where.value or (isinstance(when, Constant) and when.value is None):
+                return None
             return when
         concerns, holds = where, when
         return lambda data, subject: holds(data, subject) if concerns(data, subject) else None
 
     def clear_test(self, kind: str) -> Closure:
         """Return the closure of the clear condition for one kind."""
-        return self._closure(self.rule.clear.when, kind) or _always
+        return self._closure(self.rule.clear.when, kind) or _ALWAYS
 
     def key_of(self, subject: Subject, data: Any) -> str:
         """Return the key that an event of a subject belongs to."""
@@ -170,7 +174,9 @@ class Plan:
             if family is not DeviceFamily.EDGE and set(rule.kinds) <= _EDGE_KINDS:
                 continue
             for kind in rule.kinds:
-                plans.setdefault(kind, KindPlan()).tests.append((active.test(kind), active))
+                plan = plans.setdefault(kind, KindPlan())
+                if (test := active.test(kind)) is not None:
+                    plan.tests.append((test, active))
             for kind in rule.clear.kinds:
                 entry = (active.clear_test(kind), active)
                 plans.setdefault(kind, KindPlan()).clears.append(entry)

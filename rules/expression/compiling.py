@@ -1,7 +1,9 @@
 """From a checked syntax tree to Python closures.
 
 A closure takes an event's data (a struct whose attributes are the kind's fields) and the
-subject that it tells of, and returns a value or None for unknown.
+subject that it tells of, and returns a value or None for unknown. What a kind settles by itself
+(a field that it does not have is unknown in each of its events) is settled here, once: a
+condition about several kinds costs each event only the part that concerns its own.
 """
 
 from __future__ import annotations
@@ -33,10 +35,27 @@ _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 
 
+class Constant:
+    """A closure whose value no event changes; None is unknown."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __call__(self, _data: Any, _subject: Any) -> Any:
+        """Return the value."""
+        return self.value
+
+
+_UNKNOWN, _TRUE, _FALSE = (Constant(value) for value in (None, True, False))
+
+
 def compile_for(node: Node, kind: str | None, params: dict[str, float | str | bool]) -> Closure:
     """Compile an expression for events of one kind (None: without an event).
 
-    A field that this kind does not have is always unknown.
+    A field that this kind does not have is always unknown. The result is a :class:`Constant`
+    where no event of the kind can change it.
     """
     fields = frozenset(FIELD_TYPES[kind]) if kind is not None else frozenset()
     return _compile(node, fields, params)
@@ -44,34 +63,35 @@ def compile_for(node: Node, kind: str | None, params: dict[str, float | str | bo
 
 def _compile(node: Node, fields: frozenset[str], params: dict[str, Any]) -> Closure:
     if isinstance(node, Literal):
-        return _constant(node.value)
+        return Constant(node.value)
     if isinstance(node, Items):
-        return _constant(frozenset(item.value for item in node.items))
+        return Constant(frozenset(item.value for item in node.items))
     if isinstance(node, Name):
         return _name(node.path, fields, params)
     parts = [_compile(child, fields, params) for child in _parts(node)]
     if isinstance(node, Call):
-        if (several := _several(node, fields)) is not None:
-            return several
-        return _call(node.function, parts)
-    if node.operator in _COMPARE:
-        return _comparison(node, parts, fields)
-    if node.operator in _ARITHMETIC:
-        return _arithmetic(_ARITHMETIC[node.operator], *parts)
-    return _LOGIC[node.operator](parts)
+        made = _several(node, fields) or _call(node.function, parts)
+    elif node.operator in _COMPARE:
+        made = _comparison(node, parts, fields)
+    elif node.operator in _ARITHMETIC:
+        made = _arithmetic(_ARITHMETIC[node.operator], *parts)
+    else:
+        made = _LOGIC[node.operator](parts)
+    settled = all(isinstance(part, Constant) for part in parts)
+    return Constant(made(None, None)) if settled else made
 
 
 def _parts(node: Call | Operation) -> tuple[Node, ...]:
     return node.arguments if isinstance(node, Call) else node.operands
 
 
-def _constant(value: Any) -> Closure:
-    return lambda _data, _subject: value
+def _is(part: Closure, constant: Constant) -> bool:
+    return isinstance(part, Constant) and part.value is constant.value
 
 
 def _name(path: str, fields: frozenset[str], params: dict[str, Any]) -> Closure:
     if path.startswith("params."):
-        return _constant(params[path.removeprefix("params.")])
+        return Constant(params[path.removeprefix("params.")])
     if path.startswith(LIMITS):
         limit = path.removeprefix(LIMITS)
         return lambda _data, subject: subject.limits.get(limit)
@@ -81,17 +101,20 @@ def _name(path: str, fields: frozenset[str], params: dict[str, Any]) -> Closure:
         return lambda data, _subject: get(data)
     if "." in path:
         return lambda _data, subject: subject.facts.get(path)
-    return _constant(None)
+    return _UNKNOWN
 
 
 def _comparison(node: Operation, parts: list[Closure], fields: frozenset[str]) -> Closure:
     compare = _COMPARE[node.operator]
-    left, right = node.operands
-    if isinstance(left, Name) and isinstance(right, Literal):
-        field = left.path.removeprefix("data.")
-        if field in fields:
-            return _field_against(attrgetter(field), compare, right.value)
     first, second = parts
+    if _is(first, _UNKNOWN) or _is(second, _UNKNOWN):
+        return _UNKNOWN
+    left = node.operands[0]
+    if isinstance(second, Constant):
+        field = left.path.removeprefix("data.") if isinstance(left, Name) else ""
+        if field in fields:
+            return _field_against(attrgetter(field), compare, second.value)
+        return _against(first, compare, second.value)
 
     def compared(data: Any, subject: Any) -> Any:
         a = first(data, subject)
@@ -99,6 +122,14 @@ def _comparison(node: Operation, parts: list[Closure], fields: frozenset[str]) -
             return None
         b = second(data, subject)
         return None if b is None else compare(a, b)
+
+    return compared
+
+
+def _against(part: Closure, compare: Closure, bound: Any) -> Closure:
+    def compared(data: Any, subject: Any) -> Any:
+        value = part(data, subject)
+        return None if value is None else compare(value, bound)
 
     return compared
 
@@ -147,9 +178,17 @@ def _minus(parts: list[Closure]) -> Closure:
 
 
 def _all(parts: list[Closure]) -> Closure:
+    left = [part for part in parts if not _is(part, _TRUE)]
+    if any(_is(part, _FALSE) for part in left):
+        return _FALSE
+    if not left:
+        return _TRUE
+    if len(left) == 1:
+        return left[0]
+
     def conjunction(data: Any, subject: Any) -> Any:
         result: bool | None = True
-        for part in parts:
+        for part in left:
             value = part(data, subject)
             if value is False:
                 return False
@@ -161,9 +200,17 @@ def _all(parts: list[Closure]) -> Closure:
 
 
 def _any(parts: list[Closure]) -> Closure:
+    left = [part for part in parts if not _is(part, _FALSE)]
+    if any(_is(part, _TRUE) for part in left):
+        return _TRUE
+    if not left:
+        return _FALSE
+    if len(left) == 1:
+        return left[0]
+
     def disjunction(data: Any, subject: Any) -> Any:
         result: bool | None = False
-        for part in parts:
+        for part in left:
             value = part(data, subject)
             if value is True:
                 return True
@@ -242,8 +289,22 @@ def _extreme(pick: Callable[[list[Any]], Any], parts: list[Closure]) -> Closure:
 
 
 def _between(value: Closure, low: Closure, high: Closure) -> Closure:
+    if isinstance(low, Constant) and isinstance(high, Constant):
+        return _within(value, low.value, high.value)
+
     def between(data: Any, subject: Any) -> Any:
         v, a, b = value(data, subject), low(data, subject), high(data, subject)
         return None if v is None or a is None or b is None else a <= v <= b
 
     return between
+
+
+def _within(value: Closure, low: Any, high: Any) -> Closure:
+    if low is None or high is None:
+        return _UNKNOWN
+
+    def within(data: Any, subject: Any) -> Any:
+        v = value(data, subject)
+        return None if v is None else low <= v <= high
+
+    return within

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -13,8 +13,16 @@ from core.contracts.codec import make_event
 from rules.builtin import builtin
 from rules.expression.checking import check_condition
 from rules.expression.compiling import compile_for
-from rules.expression.syntax import MAX_DEPTH, ExpressionError, parse
-from rules.expression.types import Scope
+from rules.expression.syntax import (
+    MAX_DEPTH,
+    Call,
+    ExpressionError,
+    Literal,
+    Name,
+    Node,
+    parse,
+)
+from rules.expression.types import FIELD_TYPES, Scope
 from rules.language import check, load
 from rules.model import RuleError
 from tests.rules.script import rule
@@ -169,6 +177,65 @@ def value(text: str) -> object:
 )
 def test_values_are_true_false_or_unknown(text: str, expected: bool | None) -> None:
     assert value(text) is expected
+
+
+def meaning(node: Node, fields: set[str]) -> Any:
+    """Kleene's logic by its definition, as the grammar's page states it."""
+    if isinstance(node, Literal):
+        return node.value
+    if isinstance(node, Name):
+        path = node.path.removeprefix("data.")
+        return getattr(READING.data, path) if path in fields else None
+    if isinstance(node, Call):
+        values = [meaning(item, fields) for item in node.arguments]
+        if node.function == "known":
+            return values[0] is not None
+        if node.function == "between":
+            return None if None in values else values[1] <= values[0] <= values[2]
+        return (min if node.function == "min" else max)(
+            (value for value in values if value is not None), default=None
+        )
+    values = [meaning(item, fields) for item in node.operands]
+    if node.operator == "and":
+        return False if False in values else None if None in values else True
+    if node.operator == "or":
+        return True if True in values else None if None in values else False
+    if node.operator == "not":
+        return None if values[0] is None else not values[0]
+    return None if None in values else values[0] > values[1]
+
+
+NUMBERS = st.sampled_from(
+    ["power_w", "voltage_l1_v", "current_l1_a", "code", "1", "250", "max(power_w, current_l1_a)",
+     "min(code, 7)", "max(code, current_l1_a)"]
+)  # fmt: skip
+ATOMS = st.one_of(
+    st.builds("{} > {}".format, NUMBERS, NUMBERS),
+    st.builds("between({}, {}, {})".format, NUMBERS, NUMBERS, NUMBERS),
+    st.sampled_from(["relay_closed", "known(code)", "known(power_w)", "known(current_l1_a)",
+                     "true", "false"]),
+)  # fmt: skip
+CONDITIONS = st.recursive(
+    ATOMS,
+    lambda inner: st.one_of(
+        st.builds("not ({})".format, inner),
+        st.lists(inner, min_size=2, max_size=3).map(lambda some: "(" + ") and (".join(some) + ")"),
+        st.lists(inner, min_size=2, max_size=3).map(lambda some: "(" + ") or (".join(some) + ")"),
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(CONDITIONS)
+def test_what_a_kind_settles_by_itself_changes_no_value(text: str) -> None:
+    """``code`` is a field of the other kind: unknown in each reading, and settled beforehand."""
+    try:
+        node = parse(text)
+    except ExpressionError:
+        return  # deeper than allowed
+    found = compile_for(node, "meter.reading", {})(READING.data, Knows)
+    assert found is meaning(node, set(FIELD_TYPES["meter.reading"]))
 
 
 def test_limits_hold() -> None:
