@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,24 +13,21 @@ from dataclasses import dataclass
 import structlog
 
 from collector.announce import Announcer
-from collector.feed import DecodedEntries, Feed
+from collector.companion import Companion
+from collector.followers import STORES, Followers, store_projections
 from collector.ingest import Ingest
-from collector.media_projection import MediaProjection
-from collector.projector import Projection, Projector
+from collector.projector import Projection
 from collector.rules_projection import RulesProjection
-from collector.series_projection import SeriesProjection
 from collector.ticker import Ticker
 from core.contracts import topics
 from core.contracts.batch import CollectorStatus, Receipt, answers
 from core.contracts.codec import encode
 from core.contracts.log import ACTIVATION, Activation
-from core.runtime.clock import Clock
+from core.runtime.clock import Clock, ScaledClock
 from core.runtime.link import Link, LinkOptions, Will
 from core.runtime.settings import Settings
 from core.storage.journal import Append, Journal, OnFull
-from core.storage.media import MediaStore
 from core.storage.records import Records
-from core.storage.series import open_writer
 
 log = structlog.get_logger(__name__)
 
@@ -42,10 +40,8 @@ class CollectorCounts:
     """What a collector has done since its start."""
 
     ingest: dict[str, int]
-    points: int
-    refused_points: int
-    outputs: int
-    dead_letters: int
+    done: dict[str, int]
+    """What the projections did: points, refused_points, snapshots, outputs, dead_letters."""
     positions: dict[str, int]
     journal: int
     trouble: dict[str, str]
@@ -116,28 +112,22 @@ class CollectorApp:
 
     def _project(self) -> None:
         log_id = self.journal.epoch
-        media = MediaStore(self._settings.data / "media")
-        self._series = SeriesProjection(
-            lambda: open_writer(self._settings, log=log_id, clock=self._clock),
-            self.records,
-            self._clock,
-            log_id,
-        )
-        self._rules = RulesProjection(self.records, self._clock, log_id, self._announcer.wake)
-        projections: list[Projection] = [
-            self._series,
-            self._rules,
-            MediaProjection(media, self.records, self._clock, log_id),
-        ]
-        for projection in projections:
+        settings, journal, clock = self._settings, self.journal, self._clock
+        rules = RulesProjection(self.records, clock, log_id, self._announcer.wake)
+        for name in (rules.name, *STORES):
             # Known from the first entry on: a store that was never reached holds the log back.
-            self.journal.advance(projection.name, 0).result()
-        decoded = DecodedEntries()
-        self._projectors = [Projector(p, Feed(self.journal, decoded)) for p in projections]
-        for projector in self._projectors:
-            projector.start()
-            self._stack.callback(projector.stop)
-        ticker = Ticker(self.journal, self._clock, self._settings.collector.journal_retention_h)
+            journal.advance(name, 0).result()
+        here: list[Projection] = [rules]
+        self._followers: list[Followers | Companion] = []
+        if settings.collector.companion and isinstance(clock, ScaledClock):
+            self._followers.append(Companion(settings, clock, journal, STORES))
+        else:
+            here += store_projections(settings, self.records, clock, log_id)
+        self._followers.append(Followers(journal, here))
+        for followers in self._followers:
+            followers.start()
+            self._stack.callback(followers.stop)
+        ticker = Ticker(journal, clock, settings.collector.journal_retention_h)
         ticker.start()
         self._stack.callback(ticker.stop)
 
@@ -195,13 +185,14 @@ class CollectorApp:
 
     def counts(self) -> CollectorCounts:
         """Return what was done since the start."""
+        states = [state for some in self._followers for state in some.states()]
+        done = Counter[str]()
+        for state in states:
+            done.update(state.done)
         return CollectorCounts(
             ingest=dict(self._ingest.counts),
-            points=self._series.points,
-            refused_points=self._series.refused,
-            outputs=self._rules.outputs,
-            dead_letters=self._rules.dead_letters,
-            positions={p.name: p.position for p in self._projectors},
+            done=dict(done),
+            positions={state.name: state.position for state in states},
             journal=self.journal.position,
-            trouble={p.name: p.trouble for p in self._projectors if p.trouble is not None},
+            trouble={state.name: state.trouble for state in states if state.trouble is not None},
         )

@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Protocol
 
 from core.contracts.log import (
     BatchEntry,
@@ -14,11 +15,32 @@ from core.contracts.log import (
     UnreadableEntry,
     decode_entry,
 )
-from core.storage.journal import Journal, JournalReader
+from core.storage.journal import JournalReader
 
 #: Decoded events that are kept for the projectors that come a moment later.
 _KEPT = 60_000
 _LINGER_S = 0.005
+
+
+class FollowedLog(Protocol):
+    """What following a log takes: the journal itself, or its picture in another process."""
+
+    @property
+    def position(self) -> int:
+        """Return the position of the last committed entry."""
+        ...
+
+    def wait(self, after: int, timeout: float) -> bool:
+        """Wait up to ``timeout`` seconds for an entry above ``after``; tell whether there is."""
+        ...
+
+    def reader(self) -> JournalReader:
+        """Return an open reader; the caller closes it."""
+        ...
+
+    def advance(self, cursor: str, pos: int) -> Future[None]:
+        """Note that a named reader needs nothing at or below ``pos`` any more."""
+        ...
 
 
 class DecodedEntries:
@@ -67,7 +89,7 @@ class Chunk:
 class Feed:
     """One projector's view of the log; used by one thread."""
 
-    def __init__(self, journal: Journal, decoded: DecodedEntries) -> None:
+    def __init__(self, journal: FollowedLog, decoded: DecodedEntries) -> None:
         self._journal = journal
         self._decoded = decoded
         self._reader: JournalReader | None = None

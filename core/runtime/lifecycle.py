@@ -49,13 +49,7 @@ async def _run(app: App, ready: Callable[[], None] | None) -> None:
     try:
         if starting.done():
             starting.result()
-            # What the start has made stays; collecting it again and again would cost more
-            # than all the rest of a busy collector's memory handling.
-            gc.freeze()
-            gc.set_threshold(50_000, 20, 50)
-            # Threads that hand over less often lose less to it; latency does not suffer
-            # (docs/benchmarks.md).
-            sys.setswitchinterval(0.01)
+            settle()
             if ready is not None:
                 ready()
             await stopped
@@ -68,6 +62,17 @@ async def _run(app: App, ready: Callable[[], None] | None) -> None:
         except TimeoutError:
             log.warning("not stopped in time; what was promised is on the disk")
             os._exit(1)
+
+
+def settle() -> None:
+    """Make the interpreter ready for the long run, once a process has started its parts."""
+    # What the start has made stays; collecting it again and again would cost more than all the
+    # rest of a busy collector's memory handling.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    # Threads that hand over less often lose less to it; latency does not suffer
+    # (docs/benchmarks.md).
+    sys.setswitchinterval(0.01)
 
 
 def end_process(why: BaseException) -> None:

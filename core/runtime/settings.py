@@ -78,6 +78,8 @@ class CollectorSettings(_Section):
 
     journal_bytes: Annotated[int, Field(ge=1 << 20)] = 8 << 30
     journal_retention_h: Annotated[float, Field(gt=0)] = 168
+    companion: bool = True
+    """Write the series and media stores from a second process, which a second core speeds up."""
 
 
 class MediaSettings(_Section):

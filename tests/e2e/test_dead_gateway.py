@@ -12,7 +12,7 @@ import yaml
 from collector.app import CollectorApp
 from core.contracts.log import Activation
 from core.runtime.clock import ScaledClock
-from core.runtime.settings import BrokerSettings, Settings
+from core.runtime.settings import BrokerSettings, CollectorSettings, Settings
 from core.storage.records import Records, alerts
 from edge.app import EdgeApp
 from rules.builtin import builtin
@@ -71,7 +71,11 @@ def test_a_dead_gateway_with_eighty_meters_is_exactly_one_alert(
         raw = topology(EDGE, *METERS)
         for device in raw["devices"]:
             device["expect_s"] = 60
-        settings = Settings(data=tmp_path, broker=BrokerSettings(port=mosquitto.port))
+        settings = Settings(
+            data=tmp_path,
+            broker=BrokerSettings(port=mosquitto.port),
+            collector=CollectorSettings(companion=False),
+        )
         collector = CollectorApp(
             settings, clock, activation=Activation(topology=raw, rules=builtin())
         )

@@ -14,7 +14,7 @@ from collector.app import CollectorApp
 from core.contracts.codec import Event
 from core.contracts.log import Activation, BatchEntry, EventEntry, decode_entry
 from core.runtime.clock import ScaledClock
-from core.runtime.settings import BrokerSettings, Settings
+from core.runtime.settings import BrokerSettings, CollectorSettings, Settings
 from core.storage.journal import Journal
 from core.storage.series import open_reader
 from edge.outbox import Outbox, open_journal
@@ -124,6 +124,8 @@ class Collector:
     """A collector on a folder of its own, that can be stopped and started again."""
 
     def __init__(self, folder: Path, broker: Server, edge: str = "edge-1", **settings: Any) -> None:
+        # A process less to start for each test; tests/wire/test_companion.py tries the second one.
+        settings.setdefault("collector", CollectorSettings(companion=False))
         self.settings = Settings(
             data=folder / "collector", broker=BrokerSettings(port=broker.port), **settings
         )

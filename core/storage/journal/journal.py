@@ -197,6 +197,11 @@ class Journal:
     # -- asking ---------------------------------------------------------------------------
 
     @property
+    def path(self) -> Path:
+        """Return the journal's file, which a reader in any process can open."""
+        return self._path
+
+    @property
     def position(self) -> int:
         """Return the position of the last committed entry."""
         return self._position

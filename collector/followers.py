@@ -1,0 +1,52 @@
+"""The projections that need no engine: what they are, and several of them at work on one log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from collector.feed import DecodedEntries, Feed, FollowedLog
+from collector.media_projection import MediaProjection
+from collector.projector import Projection, Projector, ProjectorState
+from collector.series_projection import SeriesProjection
+from core.runtime.clock import Clock
+from core.runtime.settings import Settings
+from core.storage.media import MediaStore
+from core.storage.records import Records
+from core.storage.series import open_writer
+
+#: The names of :func:`store_projections`, in their order.
+STORES = (SeriesProjection.name, MediaProjection.name)
+
+
+def store_projections(
+    settings: Settings, records: Records, clock: Clock, log_id: str
+) -> list[Projection]:
+    """Return the projections into the series store and the media store."""
+    return [
+        SeriesProjection(
+            lambda: open_writer(settings, log=log_id, clock=clock), records, clock, log_id
+        ),
+        MediaProjection(MediaStore(settings.data / "media"), records, clock, log_id),
+    ]
+
+
+class Followers:
+    """Projections that follow one log, each in a thread of its own."""
+
+    def __init__(self, log: FollowedLog, projections: Sequence[Projection]) -> None:
+        decoded = DecodedEntries()
+        self._projectors = [Projector(each, Feed(log, decoded)) for each in projections]
+
+    def start(self) -> None:
+        """Start them in the background; their stores may be down."""
+        for projector in self._projectors:
+            projector.start()
+
+    def stop(self) -> None:
+        """Fold what the log holds, as far as that is quick, and stop: the last one first."""
+        for projector in reversed(self._projectors):
+            projector.stop()
+
+    def states(self) -> list[ProjectorState]:
+        """Return how each of them stands."""
+        return [projector.state() for projector in self._projectors]
