@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -151,17 +150,18 @@ def discover_devices(
 
 
 async def _print_found(scanning: Any, *, as_yaml: bool) -> int:
-    count = 0
-    async for found in scanning:
-        count += 1
-        if as_yaml:
-            typer.echo(f"# {found.address}: {found.what}")
-            typer.echo(_entry(found.protocol, found.entry))
-        else:
-            typer.echo(f"{found.protocol:<10} {found.address:<36} {found.what}")
-    return count
+    from edge.discovery.found import entries
 
-
-def _entry(protocol: str, entry: Iterable[Any]) -> str:
-    whole = {"driver": protocol, **dict(entry)}
-    return yaml.safe_dump([whole], allow_unicode=True, sort_keys=False).rstrip()
+    everything = []
+    try:
+        async for found in scanning:
+            everything.append(found)
+            if as_yaml:
+                typer.echo(f"# {found.address}: {found.what}")
+            else:
+                typer.echo(f"{found.protocol:<10} {found.address:<36} {found.what}")
+    finally:
+        if as_yaml and everything:  # also what an interrupted scan had found
+            text = yaml.safe_dump(entries(everything), allow_unicode=True, sort_keys=False)
+            typer.echo(text.rstrip())
+    return len(everything)

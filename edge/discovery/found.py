@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,3 +18,18 @@ class Found:
     what: str
     """What it says about itself, in the protocol's own words."""
     entry: Mapping[str, Any] = field(default_factory=dict)
+
+
+def entries(found: Iterable[Found]) -> list[dict[str, Any]]:
+    """Return configuration entries; what answered on one line is one entry with all its devices.
+
+    Two entries of one line would be two drivers that talk at once where one can be heard.
+    """
+    lines: dict[str, dict[str, Any]] = {}
+    for each in found:
+        entry = {"driver": each.protocol, **each.entry}
+        line = repr({name: value for name, value in entry.items() if not isinstance(value, list)})
+        known = lines.setdefault(line, {})
+        for name, value in entry.items():
+            known[name] = [*known.get(name, []), *value] if isinstance(value, list) else value
+    return list(lines.values())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edge.config import from_raw
 from edge.discovery import cjt188, dlt645
-from edge.discovery.found import Found
+from edge.discovery.found import Found, entries
 from edge.discovery.shortened import Heard, Search
 from edge.driver import LinkError
 from edge.transport.settings import ChannelSettings
@@ -143,3 +143,15 @@ def test_a_search_finds_everybody_whose_voice_is_not_covered(there: set[str], mo
     assert len(asked) <= most
     assert set(some) <= there
     assert not complete or set(some) == there
+
+
+def test_meters_of_one_line_are_one_entry_and_those_of_another_are_not() -> None:
+    def found(port: int, device: str) -> Found:
+        entry = {"host": "gw", "port": port, "meters": [{"device": device}]}
+        return Found("dlt645", device, "a meter", entry)
+
+    made = entries([found(1, "a"), found(2, "b"), found(1, "c")])
+    assert [(entry["port"], entry["meters"]) for entry in made] == [
+        (1, [{"device": "a"}, {"device": "c"}]),
+        (2, [{"device": "b"}]),
+    ]

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 
+import { drawable } from "@/lib/fields";
 import { decimal, span } from "@/lib/format";
 import { withGaps, widestStep } from "@/lib/gaps";
 import { centre, closed, grown } from "@/lib/geometry";
@@ -18,6 +19,21 @@ describe("units", () => {
   it("come with the value where a sensor says them", () => {
     expect(unitOf("value", { unit: "Cel" })).toBe("°C");
     expect(unitOf("value", { unit: "Pa" })).toBe("Pa");
+  });
+});
+
+describe("what can be drawn", () => {
+  it("is named with its kind where two kinds have a field of one name", () => {
+    const at = 0;
+    const drawn = drawable([
+      { at, kind: "camera.tamper", data: { active: true, cause: "covered" } },
+      { at, kind: "camera.motion", data: { active: false, area: 0.2 } },
+    ]);
+    expect(drawn.map(({ kind, field, shared }) => [kind, field, shared])).toEqual([
+      ["camera.motion", "area", false],
+      ["camera.tamper", "active", true],
+      ["camera.motion", "active", true],
+    ]);
   });
 });
 

@@ -4,7 +4,7 @@ import { onUnmounted, ref, watch, type Ref } from "vue";
 import { get } from "@/api/client";
 import type { DeviceDetail, Series } from "@/api/types";
 import type { Line } from "@/charts/options";
-import { fieldName } from "@/i18n/words";
+import { lineName } from "@/i18n/words";
 import type { FieldRef } from "@/lib/fields";
 import { widestStep, withGaps } from "@/lib/gaps";
 import { unitOf } from "@/lib/units";
@@ -47,7 +47,8 @@ export function useDeviceSeries(
     busy.value = true;
     try {
       const made = await Promise.all(
-        fields.value.map(async ({ kind, field, logical }): Promise<Line> => {
+        fields.value.map(async (ref): Promise<Line> => {
+          const { kind, field, logical } = ref;
           const query = { device: subject.id, kind, field, start, end, every_ms: every };
           const { body } = await get<Series>("/series", query).catch(async (reason: unknown) => {
             // More values than one answer may hold: let the server choose the windows.
@@ -56,7 +57,7 @@ export function useDeviceSeries(
           });
           const samples = withGaps(body.samples, widestStep(body.every_ms, subject.expect_s));
           const latest = subject.latest.find((event) => event.kind === kind)?.data ?? {};
-          return { name: fieldName(field), unit: unitOf(field, latest), logical, samples };
+          return { name: lineName(ref), unit: unitOf(field, latest), logical, samples };
         }),
       );
       if (mine !== asked) return;

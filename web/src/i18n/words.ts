@@ -1,4 +1,5 @@
 /** The words of the event vocabulary in both languages; unknown ones are shown as they came. */
+import type { FieldRef } from "@/lib/fields";
 import { usePreferences } from "@/stores/preferences";
 
 import vocabulary from "./vocabulary.json";
@@ -33,6 +34,9 @@ export function word(group: Group, key: string, field = ""): string {
 
 export const kindName = (kind: string): string => word("kinds", kind);
 export const fieldName = (field: string): string => word("fields", field);
+/** A chart line's name: with its kind where other kinds have a field of this name, too. */
+export const lineName = ({ kind, field, shared }: Pick<FieldRef, "kind" | "field" | "shared">): string =>
+  shared ? `${kindName(kind)} · ${fieldName(field)}` : fieldName(field);
 export const familyName = (family: string): string => word("families", family);
 
 /** The options of a group, for a filter. */

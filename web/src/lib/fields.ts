@@ -5,6 +5,8 @@ export interface FieldRef {
   kind: string;
   field: string;
   logical: boolean;
+  /** Other kinds of the device have a field of this name, too. */
+  shared: boolean;
 }
 
 const FIRST = ["power_w", "energy_kwh", "voltage_l1_v", "floor", "load_kg", "value", "count", "latency_ms"];
@@ -21,10 +23,11 @@ export function drawable(latest: readonly DeviceEvent[]): FieldRef[] {
   for (const { kind, data } of latest) {
     for (const [field, value] of Object.entries(data)) {
       if (NEVER.has(field)) continue;
-      if (typeof value === "number") found.push({ kind, field, logical: false });
-      else if (typeof value === "boolean") found.push({ kind, field, logical: true });
+      if (typeof value === "number") found.push({ kind, field, logical: false, shared: false });
+      else if (typeof value === "boolean") found.push({ kind, field, logical: true, shared: false });
     }
   }
+  for (const ref of found) ref.shared = found.some((other) => other !== ref && other.field === ref.field);
   return found.sort((a, b) => Number(a.logical) - Number(b.logical) || place(a.field) - place(b.field));
 }
 
