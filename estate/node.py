@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from core.contracts.errors import EstateError, JournalError, RetryableError, SettingsError
+from core.contracts.errors import EstateError, InUseError, RetryableError, SettingsError
 from core.runtime.broker import free_port
 from core.runtime.clock import VARIABLE, ScaledClock
 from core.runtime.settings import Settings
-from core.storage.journal.schema import FileLock
+from core.storage.locks import FileLock
 from estate.supervisor import ProcessSpec, ProcessState, Supervisor
 
 log = structlog.get_logger(__name__)
@@ -68,7 +68,7 @@ class Node:
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             self._lock.acquire()
-        except JournalError:
+        except InUseError:
             raise SettingsError(
                 f"{settings.data}: another `estate run` uses this data folder; "
                 "stop it, or name another with --data"

@@ -35,6 +35,10 @@ class StoreUnavailableError(RetryableError):
     """A store does not answer, or answers that it cannot take the write now."""
 
 
+class InUseError(StoreUnavailableError):
+    """Something that one process writes is another's, for as long as that one runs."""
+
+
 class PointRefusedError(EstateError):
     """A store refuses these points for good (a 4xx); they belong in the dead letters."""
 

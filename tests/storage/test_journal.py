@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from core.contracts.errors import (
     ForeignFileError,
+    InUseError,
     JournalCorruptError,
     JournalError,
     JournalFullError,
@@ -193,7 +194,7 @@ def test_waiting_ends_with_the_commit(journal: Journal) -> None:
 
 
 def test_two_processes_cannot_write_one_journal(journal: Journal, tmp_path: Path) -> None:
-    with pytest.raises(JournalError, match="in use"):
+    with pytest.raises(InUseError, match="in use"):
         make(tmp_path / "journal.sqlite")
 
 

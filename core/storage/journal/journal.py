@@ -27,7 +27,8 @@ from core.storage.journal.model import (
     Tombstone,
 )
 from core.storage.journal.reader import JournalReader
-from core.storage.journal.schema import FileLock, open_file
+from core.storage.journal.schema import open_file
+from core.storage.locks import FileLock
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +85,7 @@ class Journal:
     def open(self) -> None:
         """Open or create the file, check it and start the writer.
 
-        Raises ForeignFileError, JournalCorruptError, or JournalError when it is in use.
+        Raises ForeignFileError, JournalCorruptError, or InUseError.
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()

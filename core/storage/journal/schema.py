@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import uuid
 from pathlib import Path
 
@@ -54,32 +52,6 @@ CREATE TABLE tombstone (
 );
 CREATE TABLE cursor (name TEXT PRIMARY KEY, pos INTEGER NOT NULL) WITHOUT ROWID;
 """
-
-
-class FileLock:
-    """An advisory lock beside the journal, so that no second process writes it."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path.with_suffix(path.suffix + ".lock")
-        self._fd: int | None = None
-
-    def acquire(self) -> None:
-        """Take the lock; raise :class:`JournalError` when another process holds it."""
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            raise JournalError(
-                f"{self._path.with_suffix('')}: in use by another process; stop it first"
-            ) from None
-        self._fd = fd
-
-    def release(self) -> None:
-        """Give the lock back."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
 
 
 def connect(path: Path, *, readonly: bool = False) -> sqlite.Connection:
