@@ -15,7 +15,7 @@ from core.contracts.log import (
     UnreadableEntry,
     decode_entry,
 )
-from core.storage.journal import JournalReader
+from core.storage.journal import Entry, JournalReader
 
 #: Decoded events that are kept for the projectors that come a moment later.
 _KEPT = 60_000
@@ -80,23 +80,33 @@ def _weight(entry: LogEntry) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Consecutive entries of the log, and the position after which to go on."""
+    """The wanted entries of a piece of the log, and the position after which to go on."""
 
     entries: list[LogEntry]
     position: int
 
 
 class Feed:
-    """One projector's view of the log; used by one thread."""
+    """One projector's view of the log; used by one thread.
 
-    def __init__(self, journal: FollowedLog, decoded: DecodedEntries) -> None:
-        self._journal = journal
+    ``families`` are the families of lanes that it wants (None: all); what else the log holds is
+    passed over unread. ``decoded`` is shared by feeds that want the same entries.
+    """
+
+    def __init__(
+        self,
+        log: FollowedLog,
+        families: frozenset[str] | None = None,
+        decoded: DecodedEntries | None = None,
+    ) -> None:
+        self._log = log
+        self._families = families
         self._decoded = decoded
         self._reader: JournalReader | None = None
 
     def open(self) -> None:
         """Open the reader."""
-        self._reader = self._journal.reader()
+        self._reader = self._log.reader()
 
     def close(self) -> None:
         """Close the reader."""
@@ -107,26 +117,30 @@ class Feed:
     @property
     def end(self) -> int:
         """Return the position of the log's last entry."""
-        return self._journal.position
+        return self._log.position
 
     def next(self, after: int, timeout: float, *, limit: int = 64) -> Chunk | None:
         """Return the entries after a position, waiting up to ``timeout`` s for the first."""
-        if self._reader is None or not self._journal.wait(after, timeout):
+        if self._reader is None or not self._log.wait(after, timeout):
             return None
-        if self._journal.position - after < limit:
+        if self._log.position - after < limit:
             # A moment's patience: entries that come one by one are folded and stored together.
-            self._journal.wait(after + limit - 1, _LINGER_S)
-        entries: list[LogEntry] = []
-        position = after
-        for raw in self._reader.read(after, limit=limit, max_bytes=1 << 20):
-            entry = self._decoded.get(raw.pos)
-            if entry is None:
-                entry = decode_entry(raw.lane, raw.pos, raw.seq, raw.at, raw.body)
+            self._log.wait(after + limit - 1, _LINGER_S)
+        raws = self._reader.read(after, limit=limit, max_bytes=1 << 20)
+        if not raws:
+            return None
+        families = self._families
+        wanted = [raw for raw in raws if families is None or raw.lane.partition("/")[0] in families]
+        return Chunk([self._decode(raw) for raw in wanted], raws[-1].pos)
+
+    def _decode(self, raw: Entry) -> LogEntry:
+        entry = None if self._decoded is None else self._decoded.get(raw.pos)
+        if entry is None:
+            entry = decode_entry(raw.lane, raw.pos, raw.seq, raw.at, raw.body)
+            if self._decoded is not None:
                 self._decoded.put(raw.pos, entry)
-            entries.append(entry)
-            position = raw.pos
-        return Chunk(entries, position) if entries else None
+        return entry
 
     def passed(self, name: str, position: int) -> Future[None]:
-        """Tell the journal that a projector needs nothing up to a position any more."""
-        return self._journal.advance(name, position)
+        """Tell the log that a projector needs nothing up to a position any more."""
+        return self._log.advance(name, position)

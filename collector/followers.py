@@ -8,6 +8,7 @@ from collector.feed import DecodedEntries, Feed, FollowedLog
 from collector.media_projection import MediaProjection
 from collector.projector import Projection, Projector, ProjectorState
 from collector.series_projection import SeriesProjection
+from core.contracts.log import EVENT_FAMILIES
 from core.runtime.clock import Clock
 from core.runtime.settings import Settings
 from core.storage.media import MediaStore
@@ -34,8 +35,13 @@ class Followers:
     """Projections that follow one log, each in a thread of its own."""
 
     def __init__(self, log: FollowedLog, projections: Sequence[Projection]) -> None:
-        decoded = DecodedEntries()
-        self._projectors = [Projector(each, Feed(log, decoded)) for each in projections]
+        alike = sum(
+            each.families is None or each.families >= EVENT_FAMILIES for each in projections
+        )
+        decoded = DecodedEntries() if alike > 1 else None
+        self._projectors = [
+            Projector(each, Feed(log, each.families, decoded)) for each in projections
+        ]
 
     def start(self) -> None:
         """Start them in the background; their stores may be down."""

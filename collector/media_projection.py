@@ -6,7 +6,7 @@ import structlog
 
 from collector.feed import Chunk
 from core.contracts.errors import ContractError
-from core.contracts.log import MediaEntry
+from core.contracts.log import MEDIA, MediaEntry
 from core.runtime.clock import Clock
 from core.storage.media import MediaStore
 from core.storage.records import Records, projection, refusals
@@ -18,6 +18,7 @@ class MediaProjection:
     """Keeps every snapshot of the log in the media store."""
 
     name = "media"
+    families: frozenset[str] | None = frozenset({MEDIA})
 
     def __init__(self, store: MediaStore, records: Records, clock: Clock, log_id: str) -> None:
         self._store = store

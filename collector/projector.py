@@ -22,9 +22,10 @@ _DRAIN_S = 1.0
 
 
 class Projection(Protocol):
-    """One projection of the log."""
+    """One projection of the log; ``families`` are the lanes' that it wants, None: all."""
 
     name: str
+    families: frozenset[str] | None
 
     def open(self) -> int:
         """Open the store and return the position to go on from."""

@@ -28,6 +28,7 @@ class RulesProjection:
     """
 
     name = "rules"
+    families: frozenset[str] | None = None
 
     def __init__(
         self, records: Records, clock: Clock, log_id: str, on_stored: Callable[[], None]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from collector.feed import Chunk
 from core.contracts.codec import encode
 from core.contracts.events import Lane
-from core.contracts.log import BatchEntry, EventEntry, LogEntry
+from core.contracts.log import EVENT_FAMILIES, BatchEntry, EventEntry, LogEntry
 from core.contracts.ports import Point, SeriesWriter
 from core.runtime.clock import Clock
 from core.storage.records import Records, refusals
@@ -20,6 +20,7 @@ class SeriesProjection:
     """Writes every event of the log to a series store, and refused ones to the dead letters."""
 
     name = "series"
+    families: frozenset[str] | None = EVENT_FAMILIES
 
     def __init__(
         self,

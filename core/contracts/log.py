@@ -31,29 +31,35 @@ from core.contracts.batch import (
 from core.contracts.codec import Event, decode_event, encode
 from core.contracts.errors import ContractError
 
+BATCH = "batch"
+MEDIA = "media"
+PLAIN = "plain"
+CONTROL = "control"
 TICK = "tick"
 ACTIVATION = "activation"
 UNREADABLE = "unreadable"
+#: The families of lanes that hold events.
+EVENT_FAMILIES = frozenset({BATCH, PLAIN, CONTROL})
 
 
 def batch_lane(site: str, edge: str, epoch: str, lane: str) -> str:
     """Return the journal lane of one edge's epoch and lane."""
-    return f"batch/{site}/{edge}/{epoch}/{lane}"
+    return f"{BATCH}/{site}/{edge}/{epoch}/{lane}"
 
 
 def media_lane(site: str, edge: str, epoch: str) -> str:
     """Return the journal lane of one edge's snapshots."""
-    return f"media/{site}/{edge}/{epoch}"
+    return f"{MEDIA}/{site}/{edge}/{epoch}"
 
 
 def plain_lane(site: str, device: str) -> str:
     """Return the journal lane of one device without an edge agent."""
-    return f"plain/{site}/{device}"
+    return f"{PLAIN}/{site}/{device}"
 
 
 def control_lane(site: str, edge: str) -> str:
     """Return the journal lane of what the collector notes about one edge."""
-    return f"control/{site}/{edge}"
+    return f"{CONTROL}/{site}/{edge}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +152,7 @@ def decode_entry(lane: str, pos: int, seq: int, at: int, body: bytes) -> LogEntr
     whose envelope cannot be read. Raises :class:`ContractError` on an unknown lane only.
     """
     family, _, rest = lane.partition("/")
-    if family == "batch":
+    if family == BATCH:
         site = rest.split("/", 1)[0]
         try:
             return BatchEntry(pos, at, site, decode_batch(body))
@@ -154,16 +160,16 @@ def decode_entry(lane: str, pos: int, seq: int, at: int, body: bytes) -> LogEntr
             return _unreadable(pos, at, lane, refused, body)
     if family == TICK:
         return TickEntry(pos, at)
-    if family == "control":
+    if family == CONTROL:
         site, edge = rest.split("/", 1)
         return EventEntry(pos, at, site, edge, seq, decode_event(body))
-    if family == "plain":
+    if family == PLAIN:
         site, device = rest.split("/", 1)
         try:
             return EventEntry(pos, at, site, None, seq, decode_plain(body, device, at))
         except ContractError as refused:
             return _unreadable(pos, at, lane, refused, body)
-    if family == "media":
+    if family == MEDIA:
         head, _, jpeg = body.partition(b"\n")
         header = msgspec.json.decode(head, type=MediaHeader)
         return MediaEntry(pos, at, rest.split("/", 1)[0], header, jpeg)

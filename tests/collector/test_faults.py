@@ -11,7 +11,7 @@ import pytest
 from msgspec import structs
 
 from collector.edges import EdgeRegister
-from collector.feed import Chunk, DecodedEntries, Feed
+from collector.feed import Chunk, Feed
 from collector.projector import Projector
 from collector.ticker import Ticker
 from core.contracts.batch import EdgeStatus, LaneStatus
@@ -45,6 +45,7 @@ class Shaky:
     """A projection that fails in each way once, then works."""
 
     name = "shaky"
+    families: frozenset[str] | None = None
 
     def __init__(self) -> None:
         self.seen: list[int] = []
@@ -64,13 +65,33 @@ class Shaky:
     def close(self) -> None:
         pass
 
+    def done(self) -> dict[str, int]:
+        return {"seen": len(self.seen)}
+
+
+def test_a_projector_gets_the_lanes_that_it_wants_and_passes_over_the_rest(
+    journal: Journal,
+) -> None:
+    shaky = Shaky()
+    shaky.faults, shaky.families = [], frozenset({TICK})
+    # What it passes over is not even read: these bytes are nobody's snapshot.
+    lanes = [TICK, "media/s/e/epoch-1", TICK, "media/s/e/epoch-1"]
+    for lane in lanes:
+        journal.append(Append(lane, b"", CLOCK.now_ms(), events=0)).result()
+    projector = Projector(shaky, Feed(journal, shaky.families))
+    projector.start()
+    until(lambda: projector.position == len(lanes))
+    projector.stop()
+    assert shaky.seen == [1, 3]
+    assert projector.state().done == {"seen": 2}
+
 
 def test_a_projector_survives_a_store_that_is_down_and_a_bug(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("collector.projector._BACKOFF_S", (0.01, 0.05))
     shaky = Shaky()
-    projector = Projector(shaky, Feed(journal, DecodedEntries()))
+    projector = Projector(shaky, Feed(journal))
     projector.start()
     for _ in range(3):
         journal.append(Append(TICK, b"", 1, events=0)).result()
