@@ -89,6 +89,7 @@ def _keep_knowledge(old: dict[str, Subject], new: dict[str, Subject]) -> None:
         subject.heard_at, subject.heard_q = before.heard_at, before.heard_q
         subject.presence, subject.cause = before.presence, before.cause
         subject.unwell, subject.well_q = before.unwell, before.well_q
+        subject.rhythm = before.rhythm
         subject.last = before.last
 
 

@@ -193,6 +193,8 @@ class Engine:
         if event.kind == "device.health" and not event.data.online:
             self.judge.unwell(subject, event.data, at)
         else:
+            if subject.learns:
+                self.judge.listen(subject)
             subject.heard_q, subject.heard_at = self.live.now_q, at
             if subject.presence is not Presence.ONLINE:
                 self.judge.well(subject)

@@ -64,6 +64,11 @@ class Judge:
             return None
         return subject
 
+    def listen(self, subject: Subject) -> None:
+        """Learn from a word, before it is noted, how often such words come."""
+        live = self._live
+        self._presence.listen(subject, live.now_q, live.noticed, live.outputs)
+
     def well(self, subject: Subject) -> None:
         """A device that was not online has been heard (``heard_at`` and ``heard_q`` are set)."""
         was_unwell = subject.unwell
@@ -106,6 +111,8 @@ class Judge:
             if kind == "device.health" and not event.data.online:
                 self.unwell(subject, event.data, at)
             else:
+                if subject.learns:
+                    self.listen(subject)
                 subject.heard_q = now_q
                 subject.heard_at = at
                 if subject.presence is not Presence.ONLINE:
@@ -114,12 +121,16 @@ class Judge:
             if plan is not None or at >= subject.next_due or kind == "device.snapshot":
                 self.event(subject, event, at, (source, index), edge, plan)
             else:
-                if at > subject.now:
-                    subject.now = at
-                if not subject.suits(kind):
-                    self._count("foreign_devices")
+                self._pass_over(subject, kind, at)
             if subject.is_edge:
                 self._declare(event, index, edge, entry)
+
+    def _pass_over(self, subject: Subject, kind: str, at: int) -> None:
+        """Note an event that no rule is about."""
+        if at > subject.now:
+            subject.now = at
+        if not subject.suits(kind):
+            self._count("foreign_devices")
 
     def _declare(self, event: Event, index: int, edge: EdgeState, entry: BatchEntry) -> None:
         """Put a declared loss among the outputs, also that of an edge nobody has entered yet."""

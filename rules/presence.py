@@ -4,8 +4,9 @@ A device is late after one interval (and a grace of a fifth), offline after thre
 which its edge is away or still drains a backlog does not count: silence is counted from the
 later of the last word and the moment from which the edge was listened to again. While the
 edge is away, its devices are offline with the edge as cause; when it returns they are unknown
-until they are heard. Any live event is a word, a backlog's is not. A device without an
-expected interval is online from its first word until its edge or its health says otherwise.
+until they are heard. Any live event is a word, a backlog's is not. A device without a
+configured interval is online from its first word until its edge or its health says otherwise,
+or until its interval has been learned (:mod:`rules.rhythm`) and passes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from core.contracts.outputs import Cause, Output, Presence, PresenceOutput
 from rules.colours import Colours
+from rules.rhythm import Rhythm
 from rules.subjects import NEVER, Subject
 from rules.timers import Timers, What
 
@@ -58,6 +60,26 @@ class Presences:
         if subject.cause is Cause.EDGE:
             self._set(subject, Presence.UNKNOWN, None, at, outputs)
 
+    def listen(self, subject: Subject, now_q: int, at: int, outputs: list[Output]) -> None:
+        """Learn from a word of a device without a configured interval, before it is noted.
+
+        Several words at one moment are one; nothing is learned from the time before its edge
+        was listened to (again), nor from the first word.
+        """
+        if subject.rhythm is None:
+            subject.rhythm = Rhythm(now_q, now_q)
+            return
+        gap = now_q - subject.heard_q
+        edge = subject.edge
+        if gap <= 0 or subject.unwell:
+            return
+        if edge is not None and (not edge.listening or subject.heard_q < edge.listening_q):
+            return
+        if subject.rhythm.heard(gap, now_q):
+            outputs.append(self._output(subject, at))
+            subject.wake_q = NEVER
+            self.watch(subject)
+
     def watch(self, subject: Subject) -> None:
         """Set the timer for a device's next word, if it is to be expected now."""
         deadline = self._deadline(subject)
@@ -67,7 +89,7 @@ class Presences:
 
     def _deadline(self, subject: Subject) -> int:
         """Return when (listening time) silence changes a device's presence."""
-        expect = subject.expect_ms
+        expect = subject.interval_ms
         if expect is None or not subject.running or subject.presence is Presence.OFFLINE:
             return NEVER
         if subject.edge is None and subject.heard_at is None:
@@ -105,4 +127,11 @@ class Presences:
             self._colours.hear(subject.node, 1 if presence is Presence.ONLINE else -1)
         subject.presence = presence
         subject.cause = cause
-        outputs.append(PresenceOutput(subject.id, at, presence, subject.heard_at, cause))
+        outputs.append(self._output(subject, at))
+
+    @staticmethod
+    def _output(subject: Subject, at: int) -> PresenceOutput:
+        learned = None if subject.expect_ms is not None else subject.interval_ms
+        return PresenceOutput(
+            subject.id, at, subject.presence, subject.heard_at, subject.cause, learned
+        )

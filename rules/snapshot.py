@@ -19,6 +19,7 @@ from rules.cells import Cell
 from rules.colours import Published
 from rules.edges import EdgeState, Late
 from rules.plan import Plan
+from rules.rhythm import Rhythm
 from rules.shadows import Shadow
 from rules.subjects import subjects_of
 from rules.timers import What
@@ -26,7 +27,7 @@ from rules.timers import What
 if TYPE_CHECKING:
     from rules.engine import Engine
 
-VERSION = 4
+VERSION = 5
 
 
 class SnapshotError(ContractError, ValueError):
@@ -61,6 +62,7 @@ class _State(msgspec.Struct):
     unknown: dict[str, int]
     clock: tuple[int | None, int, int, int]
     subjects: list[tuple[str, int, int | None, int, Presence, Cause | None, bool, int]]
+    rhythms: dict[str, Rhythm]
     edges: list[_Edge]
     cells: dict[str, list[Cell]]
     heard: dict[str, dict[str, tuple[int, int]]]
@@ -89,6 +91,7 @@ def dump(engine: Engine) -> bytes:
             for s in engine.subjects.values()
             if s.now or s.heard_at is not None or s.presence is not Presence.UNKNOWN
         ],
+        rhythms={s.id: s.rhythm for s in engine.subjects.values() if s.rhythm is not None},
         edges=[_edge(edge) for edge in engine.edges.values()],
         cells={rule_id: list(active.cells.values()) for rule_id, active in rules if active.cells},
         heard={rule_id: active.heard for rule_id, active in rules if active.heard},
@@ -147,6 +150,8 @@ def _restore_world(engine: Engine, state: _State) -> None:
         subject.now, subject.heard_at, subject.heard_q = now, heard_at, heard_q
         subject.presence, subject.cause = presence, cause
         subject.unwell, subject.well_q = unwell, well_q
+    for subject_id, rhythm in state.rhythms.items():
+        subjects[subject_id].rhythm = rhythm
     plan = Plan(rules)
     for rule_id, cells in state.cells.items():
         plan.rules[rule_id].cells = {cell.key: cell for cell in cells}

@@ -13,6 +13,7 @@ from rules.model import Wording
 if TYPE_CHECKING:
     from rules.edges import EdgeState
     from rules.plan import ActiveRule, KindPlan
+    from rules.rhythm import Rhythm
 
 NEVER = 1 << 62
 #: Kinds that a device and an edge can both be the subject of.
@@ -30,7 +31,7 @@ class Subject:
     __slots__ = (
         "cause", "cells", "edge", "edge_id", "expect_ms", "facts", "family", "heard_at", "heard_q",
         "id", "is_edge", "last", "levels", "limits", "names", "next_due", "node", "now", "plans",
-        "presence", "site", "unwell", "wake_q", "well_q",
+        "presence", "rhythm", "site", "unwell", "wake_q", "well_q",
     )  # fmt: skip
 
     def __init__(
@@ -57,10 +58,23 @@ class Subject:
         self.cause: Cause | None = None
         self.unwell = False
         self.well_q = 0
+        self.rhythm: Rhythm | None = None
         self.cells: dict[tuple[str, str], Cell] = {}
         self.next_due = NEVER
         self.wake_q = NEVER
         self.last: dict[str, Event] = {}
+
+    @property
+    def learns(self) -> bool:
+        """Tell whether its interval is to be learned: nobody has said it."""
+        return self.expect_ms is None and not self.is_edge
+
+    @property
+    def interval_ms(self) -> int | None:
+        """Return the interval within which it is to be heard: configured, else learned."""
+        if self.expect_ms is not None or self.rhythm is None:
+            return self.expect_ms
+        return self.rhythm.learned_ms
 
     @property
     def running(self) -> bool:

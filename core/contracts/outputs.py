@@ -69,13 +69,15 @@ class ColourOutput:
 
 @dataclass(frozen=True, slots=True)
 class PresenceOutput:
-    """A device's presence changed."""
+    """A device's presence changed, or the interval that was learned of it."""
 
     device: str
     at: int
     presence: Presence
     last_heard: int | None
     cause: Cause | None
+    learned_ms: int | None = None
+    """Within which it is to be heard, as learned; None where one is configured, or not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ _DEVICE: dict[str, Any] = {
     "presence": "online",
     "last_heard": 1_763_000_000_000,
     "cause": None,
+    "learned_s": None,
 }
 _EVENT: dict[str, Any] = {
     "at": 1_763_000_000_000,
@@ -52,6 +53,8 @@ class Device(Schema):
     last_heard: Ms | None
     cause: Cause | None
     """Why it is not heard: the highest broken link on its way."""
+    learned_s: float | None
+    """Where no interval is configured: the one that was learned, once it is known."""
 
 
 class DevicePage(Schema):

@@ -92,6 +92,7 @@ def device_view(device: DeviceRow, state: PresenceRow | None) -> dict[str, Any]:
         "presence": state.presence if state else Presence.UNKNOWN.value,
         "last_heard": state.last_heard if state else None,
         "cause": state.cause if state else None,
+        "learned_s": state.learned_ms / 1000 if state and state.learned_ms is not None else None,
     }
 
 

@@ -212,6 +212,7 @@ class PresenceRow(Base):
     presence: Mapped[str] = mapped_column(CleanText, index=True)
     last_heard: Mapped[int | None] = mapped_column(Long)
     cause: Mapped[str | None] = mapped_column(CleanText)
+    learned_ms: Mapped[int | None] = mapped_column(Long)
 
 
 class EdgeState(Base):

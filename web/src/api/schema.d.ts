@@ -1135,6 +1135,7 @@ export interface components {
          *       "family": "elevator",
          *       "id": "jinxiu-b1-lift-1",
          *       "last_heard": 1763000000000,
+         *       "learned_s": null,
          *       "limits": {
          *         "load_kg": 1000
          *       },
@@ -1170,6 +1171,11 @@ export interface components {
             id: string;
             /** Last Heard */
             last_heard: number | null;
+            /**
+             * Learned S
+             * @description Where no interval is configured: the one that was learned, once it is known.
+             */
+            learned_s: number | null;
             /** Limits */
             limits: {
                 [key: string]: number;
@@ -1247,6 +1253,7 @@ export interface components {
          *         }
          *       ],
          *       "latest_known": true,
+         *       "learned_s": null,
          *       "limits": {
          *         "load_kg": 1000
          *       },
@@ -1298,6 +1305,11 @@ export interface components {
              * @description False while the series store does not answer: ``latest`` is then empty.
              */
             latest_known: boolean;
+            /**
+             * Learned S
+             * @description Where no interval is configured: the one that was learned, once it is known.
+             */
+            learned_s: number | null;
             /** Limits */
             limits: {
                 [key: string]: number;
@@ -1391,6 +1403,7 @@ export interface components {
          *           "family": "elevator",
          *           "id": "jinxiu-b1-lift-1",
          *           "last_heard": 1763000000000,
+         *           "learned_s": null,
          *           "limits": {
          *             "load_kg": 1000
          *           },

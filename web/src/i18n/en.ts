@@ -183,6 +183,8 @@ const en: typeof zh = {
     edge: "Edge",
     noEdge: "speaks for itself",
     expect: "Expected every",
+    learned: "Heard every",
+    learnedNote: "learned; write expect_s in the topology file to pin it",
     limits: "Limits",
     presence: "Presence",
     lastHeard: "Last heard",

@@ -181,6 +181,8 @@ export default {
     edge: "边缘节点",
     noEdge: "直接上报",
     expect: "应有间隔",
+    learned: "习得间隔",
+    learnedNote: "由来讯规律得出；在拓扑文件中写 expect_s 即固定",
     limits: "限值",
     presence: "状态",
     lastHeard: "最后消息",
