@@ -49,6 +49,17 @@ class Family(StrEnum):
     """An event that the series store refused."""
 
 
+class LetterState(StrEnum):
+    """What became of a dead letter."""
+
+    DEAD = "dead"
+    ASKED = "asked"
+    """Its replay was asked for and is not in the log yet."""
+    REPLAYED = "replayed"
+    DISCARDED = "discarded"
+    """Somebody said that it is of no use; it is kept, and still counts as refused."""
+
+
 class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where a letter came from; ``at`` is when it was journalled first (ms).
 

@@ -15,11 +15,11 @@ from sqlalchemy.orm import Session
 
 from core.contracts.batch import MAX_RAW_BYTES
 from core.contracts.errors import ContractError
-from core.contracts.letters import Contents, Origin, open_letter
+from core.contracts.letters import Contents, LetterState, Origin, open_letter
 from core.storage.records import accounts, changes, counters
 from core.storage.records.errors import DecidedError, NotFoundError
 from core.storage.records.models import DeadLetterRow
-from core.storage.records.refusals import LetterState, state_of
+from core.storage.records.refusals import state_of
 
 _MOST_REASON = 200
 

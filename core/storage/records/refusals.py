@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -12,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, delete, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from core.contracts.batch import MAX_RAW_BYTES
-from core.contracts.letters import MAX_WHOLE_BYTES, Family, Origin
+from core.contracts.letters import MAX_WHOLE_BYTES, Family, LetterState, Origin
 from core.storage.records import changes, counters
 from core.storage.records.models import DeadLetterRow, DeclaredLoss
 from core.storage.records.paging import decode_key, encode_key
@@ -21,17 +20,6 @@ from core.storage.records.sql import chunks, upsert
 #: The order of the lists: when it was journalled, then where.
 _LETTER_KEYS = (DeadLetterRow.at, DeadLetterRow.pos, DeadLetterRow.index)
 _LOSS_KEYS = (DeclaredLoss.at, DeclaredLoss.pos, DeclaredLoss.index)
-
-
-class LetterState(StrEnum):
-    """What became of a dead letter."""
-
-    DEAD = "dead"
-    ASKED = "asked"
-    """Its replay was asked for and is not in the log yet."""
-    REPLAYED = "replayed"
-    DISCARDED = "discarded"
-    """Somebody said that it is of no use; it is kept, and still counts as refused."""
 
 
 _STATES: dict[LetterState, ColumnElement[bool]] = {
