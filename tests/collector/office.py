@@ -16,7 +16,7 @@ from core.contracts.batch import envelope, seal
 from core.contracts.events import Lane
 from core.contracts.log import Activation, LogEntry, decode_entry
 from core.runtime.link import Message
-from core.runtime.settings import SeriesSettings, Settings
+from core.runtime.settings import RecordsSettings, SeriesSettings, Settings
 from core.storage.journal import Journal, OnFull
 from core.storage.records import Records, letters, refusals
 from core.storage.records.letters import Who
@@ -64,10 +64,16 @@ def batch(*events: bytes, seq: int = 1, edge: str = EDGE, oldest: int = 1) -> by
 class Office:
     """The collector's parts over one folder; ``restart`` is a crash and a new start."""
 
-    def __init__(self, folder: Path, *, retention_days: int = 400, **tree: Any) -> None:
-        self.settings = Settings(data=folder, series=SeriesSettings(retention_days=retention_days))
+    def __init__(
+        self, folder: Path, *, retention_days: int = 400, records_url: str | None = None
+    ) -> None:
+        self.settings = Settings(
+            data=folder,
+            series=SeriesSettings(retention_days=retention_days),
+            records=RecordsSettings(url=records_url),
+        )
         self.clock = FakeClock()
-        self.tree = {**topology(EDGE, "m1"), **tree}
+        self.tree = topology(EDGE, "m1")
         self.records = Records(self.settings.records_url).open()
         self.start()
 
