@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import uuid
 from collections import Counter
 from collections.abc import Callable
@@ -12,21 +11,24 @@ from dataclasses import dataclass
 
 import structlog
 
+from collector.adoptions import Adoptions
 from collector.announce import Announcer
 from collector.companion import Companion
+from collector.desk import Desk
 from collector.followers import STORES, Followers, store_projections
 from collector.ingest import Ingest
 from collector.projector import Projection
+from collector.replays import Replays
 from collector.rules_projection import RulesProjection
 from collector.ticker import Ticker
 from core.contracts import topics
 from core.contracts.batch import CollectorStatus, Receipt, answers
 from core.contracts.codec import encode
-from core.contracts.log import ACTIVATION, Activation
+from core.contracts.log import Activation
 from core.runtime.clock import Clock, ScaledClock
 from core.runtime.link import Link, LinkOptions, Will
 from core.runtime.settings import Settings
-from core.storage.journal import Append, Journal, OnFull
+from core.storage.journal import Journal, OnFull
 from core.storage.records import Records
 
 log = structlog.get_logger(__name__)
@@ -96,19 +98,10 @@ class CollectorApp:
         stack.callback(self.records.close)
         self._link = Link(settings.broker, LinkOptions(client_id=self._name, will=self._will))
         self._announcer = Announcer(self.records, self._link, self._clock)
-        self._activate()
+        self._adoptions = Adoptions(self.records, self.journal, self._clock, self._activation)
+        self._adoptions.activate()
         self._project()
         self._connect()
-
-    def _activate(self) -> None:
-        """Journal topology and rules if they differ from those that hold."""
-        body = encode(self._activation)
-        mark = hashlib.blake2b(body, digest_size=16).digest()
-        last = self.journal.last_seqs().get(ACTIVATION, 0)
-        if last == 0 or self.journal.digest(ACTIVATION, last) != mark:
-            append = Append(ACTIVATION, body, self._clock.now_ms(), events=0, digest=mark)
-            self.journal.append(append).result()
-            log.info("topology and rules activated", rules=sorted(self._activation.rules))
 
     def _project(self) -> None:
         log_id = self.journal.epoch
@@ -154,6 +147,10 @@ class CollectorApp:
         self._stack.callback(lambda: self._link.stop([self._farewell()]))
         self._announcer.start()
         self._stack.callback(self._announcer.stop)
+        replays = Replays(self.records, self.journal, self._clock, self._ingest)
+        desk = Desk([self._adoptions, replays])
+        desk.start()
+        self._stack.callback(desk.stop)
 
     def _publish_receipt(self, site: str, edge: str, receipt: Receipt, birth: int) -> None:
         self._link.publish(

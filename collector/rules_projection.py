@@ -9,14 +9,16 @@ import structlog
 from sqlalchemy.orm import Session
 
 from collector.feed import Chunk
-from core.contracts.log import BatchEntry, LogEntry, rejects_of
+from core.contracts import log as logs
+from core.contracts.log import BatchEntry, LogEntry, ReplayEntry, UnreadableEntry
 from core.contracts.outputs import Output
 from core.runtime.clock import Clock
-from core.storage.records import Records, projection, refusals
+from core.storage.records import Records, letters, projection, refusals
 from rules.engine import Engine
 
 log = structlog.get_logger(__name__)
 
+_Pending = tuple[list[Output], list[refusals.DeadLetter], list[letters.Replayed]]
 #: The engine's state is kept this often (real seconds); a restart replays what came after.
 _SNAPSHOT_S = 20.0
 
@@ -44,7 +46,7 @@ class RulesProjection:
         self._kept = 0
         self._kept_at = 0.0
         self._folded = 0
-        self._pending: tuple[list[Output], list[refusals.DeadLetter]] = ([], [])
+        self._pending: _Pending = ([], [], [])
         self.outputs = 0
         self.dead_letters = 0
         self.busy_s = 0.0
@@ -79,42 +81,48 @@ class RulesProjection:
     def _fold(self, chunk: Chunk) -> None:
         began = time.perf_counter()
         outputs: list[Output] = []
-        letters: list[refusals.DeadLetter] = []
+        refused: list[refusals.DeadLetter] = []
+        replayed: list[letters.Replayed] = []
         for entry in chunk.entries:
             made = self._engine.apply(entry)
             if entry.pos > self._applied:
                 outputs += made
-                letters += letters_of(entry, self._log_id)
-        self._pending = (outputs, letters)
+                refused += letters_of(entry, self._log_id)
+                if isinstance(entry, ReplayEntry):
+                    where = f"{self._log_id}-{entry.pos}"
+                    replay = entry.replay
+                    replayed.append(letters.Replayed(replay.letter, entry.at, replay.by, where))
+        self._pending = (outputs, refused, replayed)
         self._folded = chunk.position
         self.busy_s += time.perf_counter() - began
 
     def _store(self, position: int) -> None:
-        outputs, letters = self._pending
+        outputs, refused, replayed = self._pending
         keep = time.monotonic() - self._kept_at > _SNAPSHOT_S
-        if not outputs and not letters and not keep:
+        if not outputs and not refused and not replayed and not keep:
             return
         with self._records.session() as session:
-            self._write(session, outputs, letters, position, keep=keep)
+            self._write(session, self._pending, position, keep=keep)
         self._applied = max(self._applied, position)
         self._on_stored()
         self.outputs += len(outputs)
-        self.dead_letters += len(letters)
+        self.dead_letters += len(refused)
         if keep:
             self._kept, self._kept_at = position, time.monotonic()
 
     def _write(
         self,
         session: Session,
-        outputs: list[Output],
-        letters: list[refusals.DeadLetter],
+        pending: _Pending,
         position: int,
         *,
         keep: bool,
     ) -> None:
         now = self._clock.now_ms()
+        outputs, refused, replayed = pending
         projection.apply(session, outputs, now, log=self._log_id)
-        refusals.add_dead_letters(session, letters, now)
+        refusals.add_dead_letters(session, refused, now)
+        letters.mark_replayed(session, replayed, now)
         if position > self._applied:
             projection.save_cursor(session, self._cursor, position, None)
         if keep:
@@ -134,15 +142,18 @@ class RulesProjection:
 
 def letters_of(entry: LogEntry, log_id: str) -> list[refusals.DeadLetter]:
     """Return the dead letters that an entry of the log holds."""
-    rejects = rejects_of(entry)
-    if not rejects:
+    found = logs.letters_of(entry)
+    if not found:
         return []
+    site: str | None = None
     if isinstance(entry, BatchEntry):
         batch = entry.batch
-        site: str | None = entry.site
+        site = entry.site
         source = f"batch/{entry.site}/{batch.edge}/{batch.lane}/{batch.seq}"
+    elif isinstance(entry, UnreadableEntry):
+        source = entry.message.topic
     else:
-        site, source = None, entry.message.topic  # type: ignore[union-attr]  # see rejects_of
+        source = logs.REPLAY
     return [
         refusals.DeadLetter(
             pos=entry.pos,
@@ -152,8 +163,9 @@ def letters_of(entry: LogEntry, log_id: str) -> list[refusals.DeadLetter]:
             reason=reject.reason,
             field=reject.field,
             raw=reject.raw,
-            site=site,
+            site=site or origin.site or None,
             log=log_id,
+            origin=origin,
         )
-        for reject in rejects
+        for origin, reject in found
     ]

@@ -6,14 +6,11 @@ from collections.abc import Callable
 
 from collector.feed import Chunk
 from core.contracts.codec import encode
-from core.contracts.events import Lane
-from core.contracts.log import EVENT_FAMILIES, BatchEntry, EventEntry, LogEntry
+from core.contracts.letters import Family, Origin, offset_ns
+from core.contracts.log import EVENT_FAMILIES, BatchEntry, EventEntry, LogEntry, ReplayEntry
 from core.contracts.ports import Point, SeriesWriter
 from core.runtime.clock import Clock
 from core.storage.records import Records, refusals
-
-#: Half of the seqs that a point's time can tell apart.
-_HALF = 500
 
 
 class SeriesProjection:
@@ -65,6 +62,12 @@ class SeriesProjection:
                     reason=refusal.reason,
                     raw=encode(point.event),
                     log=self._log_id,
+                    origin=Origin(
+                        Family.POINT,
+                        point.event.at,
+                        point.site,
+                        offset_ns=point.time_ns % 1_000_000,
+                    ),
                 )
             )
         with self._records.session() as session:
@@ -92,9 +95,7 @@ def points_of(entry: LogEntry) -> list[tuple[int, Point]]:
     the urgent lane seq + 500), so that siblings stay apart and a retry writes the same point.
     """
     if isinstance(entry, BatchEntry):
-        # The same seq in the other lane of the class must not give the same points.
-        lane = _HALF if entry.batch.lane is Lane.URGENT else 0
-        shift = (entry.batch.seq + lane) % 1000 * 1000
+        shift = offset_ns(entry.batch.lane, entry.batch.seq)
         pos, site = entry.pos, entry.site
         return [
             (pos, Point(event.at * 1_000_000 + shift + index, site, event))
@@ -103,4 +104,10 @@ def points_of(entry: LogEntry) -> list[tuple[int, Point]]:
     if isinstance(entry, EventEntry):
         nanoseconds = entry.event.at * 1_000_000 + entry.seq % 1000 * 1000
         return [(entry.pos, Point(nanoseconds, entry.site, entry.event))]
+    if isinstance(entry, ReplayEntry):
+        pos, site = entry.pos, entry.contents.site
+        return [
+            (pos, Point(event.at * 1_000_000 + offset, site, event))
+            for offset, event in entry.contents.events
+        ]
     return []

@@ -35,10 +35,12 @@ from dashboard_api.context import Services
 from dashboard_api.description import describe
 from dashboard_api.devices.endpoints import router as devices
 from dashboard_api.edges.endpoints import router as edges
+from dashboard_api.letters.endpoints import router as letters
 from dashboard_api.live.endpoints import router as live
 from dashboard_api.live.hub import LiveHub
 from dashboard_api.live.source import RecordsSource
 from dashboard_api.media.endpoints import router as media
+from dashboard_api.quarantine.endpoints import router as quarantine
 from dashboard_api.security import BoundedBody, KnownHosts, SecurityHeaders, check_transport
 from dashboard_api.series.endpoints import router as series
 from dashboard_api.series.service import SeriesService
@@ -75,8 +77,8 @@ def create_app(
     app.state.services = services
     problems.install(app)
     for router in (
-        system, session, tree, alerts, devices, commands, series, colours, edges, media, live,
-        link_router,
+        system, session, tree, alerts, devices, commands, series, colours, edges, letters,
+        quarantine, media, live, link_router,
     ):  # fmt: skip
         app.include_router(router)
     describe(app)

@@ -31,7 +31,9 @@ _TAGS = [
     {"name": "commands", "description": "Asking devices and edges for something."},
     {"name": "series", "description": "Time series."},
     {"name": "colours", "description": "The past of the colours."},
-    {"name": "edges", "description": "Edges, dead letters and declared losses."},
+    {"name": "edges", "description": "Edges and declared losses."},
+    {"name": "letters", "description": "Dead letters, and putting them back."},
+    {"name": "quarantine", "description": "Unknown devices and edges, and adopting them."},
     {"name": "media", "description": "Snapshots."},
     {"name": "live", "description": "Every change as it happens."},
 ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import getpass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -14,6 +16,10 @@ from core.runtime import logs, settings
 from core.runtime.clock import ScaledClock
 from core.runtime.lifecycle import App, run
 from core.runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from core.storage.records import Records
+    from core.storage.records.letters import Who
 
 F = TypeVar("F", bound=Callable[..., Any])
 SettingsFile = Annotated[
@@ -44,6 +50,27 @@ def prepare(file: Path | None, process: str) -> tuple[Settings, ScaledClock]:
     loaded = settings.load(file)
     logs.configure(loaded.log, process)
     return loaded, ScaledClock.from_environment()
+
+
+@contextmanager
+def opened(file: Path | None) -> Iterator[Records]:
+    """Give the records that the settings name, open."""
+    # SQLAlchemy takes its time, and an edge on a small machine has no use for it.
+    from core.storage.records import Records
+
+    records = Records(settings.load(file).records_url)
+    records.open()
+    try:
+        yield records
+    finally:
+        records.close()
+
+
+def whoever() -> Who:
+    """Return who sits at the command line, by the machine's clock, for the audit."""
+    from core.storage.records.letters import Who
+
+    return Who(f"{getpass.getuser()} at the command line", ScaledClock().now_ms())
 
 
 def serve(part: App, *lines: str, also: Callable[[], None] | None = None) -> None:

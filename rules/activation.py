@@ -45,6 +45,8 @@ def activate(engine: Engine, entry: ActivationEntry) -> None:
         return
     engine.activation = blob
     subjects = subjects_of(topology)
+    for name in engine.unknown.keys() & subjects.keys():
+        del engine.unknown[name]
     plan = Plan(rules)
     _keep_cells(engine, plan, subjects, entry.at)
     _keep_knowledge(engine.subjects, subjects)

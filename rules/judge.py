@@ -9,7 +9,7 @@ from core.contracts.codec import FIELDS, Event, make_event
 from core.contracts.errors import ContractError
 from core.contracts.events import KINDS, Lane
 from core.contracts.log import BatchEntry
-from core.contracts.outputs import Presence
+from core.contracts.outputs import Presence, UnknownOutput
 from rules.backlog import Backlog
 from rules.edges import MOST_KEPT, EdgeState, Late
 from rules.live import Live
@@ -54,6 +54,7 @@ class Judge:
             self._count("unknown_devices")
             if event.device in self._unknown or len(self._unknown) < _NAMES_KEPT:
                 self._unknown[event.device] = self._unknown.get(event.device, 0) + 1
+            self._live.outputs.append(self._strange(event, edge, site))
             return None
         if edge is None or subject.edge_id is None:
             is_own = subject.site == site
@@ -68,6 +69,12 @@ class Judge:
         """Learn from a word, before it is noted, how often such words come."""
         live = self._live
         self._presence.listen(subject, live.now_q, live.noticed, live.outputs)
+
+    def _strange(self, event: Event, edge: EdgeState | None, site: str) -> UnknownOutput:
+        edge_id = None if edge is None else edge.id
+        return UnknownOutput(
+            event.device, self._live.noticed, site, edge_id, edge_id in self._live.subjects, event
+        )
 
     def well(self, subject: Subject) -> None:
         """A device that was not online has been heard (``heard_at`` and ``heard_q`` are set)."""

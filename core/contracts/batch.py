@@ -15,11 +15,14 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from core.contracts.codec import AnyEvent, Event, decode_event, event_from, parse_json, whole
-from core.contracts.errors import ContractError
+from core.contracts.errors import ContractError, NewerVersionError
 from core.contracts.events import COLLECTOR_KINDS, ID_PATTERN, KINDS, WAYS, Lane
 
 T = TypeVar("T")
 
+#: The newest version of the wire that this program reads. What has no ``v`` is of version 1, and
+#: nobody writes ``v`` before there is a version 2: so a collector of version 1 reads it all.
+VERSION = 1
 MAX_EVENTS = 1_000
 MAX_MEDIA_BYTES = 256 * 1024
 MAX_RAW_BYTES = 64 * 1024
@@ -46,12 +49,21 @@ class _Sealed(Envelope, frozen=True, forbid_unknown_fields=True):
     sealed_at: _Ms
 
 
+_Known = Annotated[int, msgspec.Meta(ge=1, le=VERSION)]
+
+
 class _Batch(_Sealed, frozen=True, forbid_unknown_fields=True):
     events: list[AnyEvent]
+    v: _Known = 1
 
 
 class _RawBatch(_Sealed, frozen=True, forbid_unknown_fields=True):
     events: list[msgspec.Raw]
+    v: _Known = 1
+
+
+class _Versioned(msgspec.Struct, frozen=True):
+    v: Annotated[int, msgspec.Meta(ge=1, le=_EXACT)] = 1
 
 
 class MediaHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,6 +111,7 @@ class Batch:
 _fast: msgspec.json.Decoder[_Batch] = msgspec.json.Decoder(_Batch)
 _slow: msgspec.json.Decoder[_RawBatch] = msgspec.json.Decoder(_RawBatch)
 _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
+_version: msgspec.json.Decoder[_Versioned] = msgspec.json.Decoder(_Versioned)
 _envelope: msgspec.json.Decoder[Envelope] = msgspec.json.Decoder(Envelope)
 _IMMUTABLE = b'"sealed_at"'
 _EVENTS = b'"events":['
@@ -134,13 +147,15 @@ def decode_envelope(payload: bytes) -> Envelope:
     try:
         return _envelope.decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        _check_version(payload)
         raise ContractError(f"the batch's envelope cannot be read: {error}") from None
 
 
 def decode_batch(payload: bytes) -> Batch:
     """Decode a batch; a bad event lands in ``rejects``, the rest of its batch is used.
 
-    Raises :class:`ContractError` when the envelope itself cannot be read.
+    Raises :class:`ContractError` when the envelope itself cannot be read, and
+    :class:`NewerVersionError` when the batch is of a version that is not known here.
     """
     try:
         whole = _fast.decode(payload)
@@ -158,7 +173,21 @@ def decode_batch(payload: bytes) -> Batch:
     )
 
 
+def _check_version(payload: bytes) -> None:
+    try:
+        version = _version.decode(payload).v
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return  # whoever reads it whole says what is wrong with it
+    if version > VERSION:
+        raise NewerVersionError(
+            f"written in version {version} of the wire, and this collector reads {VERSION}",
+            field="v",
+            remedy="upgrade the collector first, then replay the letter",
+        )
+
+
 def _decode_slowly(payload: bytes) -> Batch:
+    _check_version(payload)
     try:
         raw = _slow.decode(payload)
     except RecursionError:
@@ -173,13 +202,14 @@ def _decode_slowly(payload: bytes) -> Batch:
     rejects: list[Reject] = []
     for index, item in enumerate(raw.events):
         try:
-            events.append((index, _check(bytes(item), raw.lane)))
+            events.append((index, check_event(bytes(item), raw.lane)))
         except ContractError as refused:
             rejects.append(Reject(index, str(refused), refused.field, bytes(item)[:MAX_RAW_BYTES]))
     return Batch(raw.edge, raw.epoch, raw.lane, raw.seq, raw.oldest, raw.sealed_at, events, rejects)
 
 
-def _check(item: bytes, lane: Lane) -> Event:
+def check_event(item: bytes, lane: Lane) -> Event:
+    """Decode one event of a batch of a lane; raise :class:`ContractError` naming the field."""
     event = decode_event(item)
     if event.kind in COLLECTOR_KINDS:
         raise ContractError("only a collector writes this kind", field="kind")

@@ -23,6 +23,10 @@ class ContractError(EstateError):
         )
 
 
+class NewerVersionError(ContractError):
+    """A message in a version of the wire that this program does not know yet."""
+
+
 class SettingsError(EstateError):
     """Settings that cannot be used; the message names the key and the remedy."""
 

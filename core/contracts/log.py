@@ -11,6 +11,7 @@ journalled it; the log is totally ordered by ``pos``.
 ``tick``                                       nothing: a second has passed
 ``activation``                                 topology and rules that hold from here on
 ``unreadable``                                 a message that cannot be read (dead letter)
+``replay``                                     a dead letter that somebody put back
 =============================================  ==============================================
 """
 
@@ -22,6 +23,7 @@ from typing import Any
 import msgspec
 
 from core.contracts.batch import (
+    MAX_RAW_BYTES,
     Batch,
     MediaHeader,
     Reject,
@@ -29,7 +31,9 @@ from core.contracts.batch import (
     decode_plain,
 )
 from core.contracts.codec import Event, decode_event, encode
-from core.contracts.errors import ContractError
+from core.contracts.errors import ContractError, NewerVersionError
+from core.contracts.letters import MAX_WHOLE_BYTES, Contents, Origin, Replay, of_event, of_lane
+from core.contracts.letters import open_letter as open_again
 
 BATCH = "batch"
 MEDIA = "media"
@@ -38,8 +42,9 @@ CONTROL = "control"
 TICK = "tick"
 ACTIVATION = "activation"
 UNREADABLE = "unreadable"
+REPLAY = "replay"
 #: The families of lanes that hold events.
-EVENT_FAMILIES = frozenset({BATCH, PLAIN, CONTROL})
+EVENT_FAMILIES = frozenset({BATCH, PLAIN, CONTROL, REPLAY})
 
 
 def batch_lane(site: str, edge: str, epoch: str, lane: str) -> str:
@@ -130,14 +135,33 @@ class Unreadable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class UnreadableEntry:
-    """A message for the dead letters."""
+    """A message for the dead letters; ``seq`` is its number in its lane of the log."""
 
     pos: int
     at: int
     message: Unreadable
+    seq: int = 0
 
 
-LogEntry = BatchEntry | MediaEntry | EventEntry | TickEntry | ActivationEntry | UnreadableEntry
+@dataclass(frozen=True, slots=True)
+class ReplayEntry:
+    """A dead letter that was put back: history that is known only now."""
+
+    pos: int
+    at: int
+    replay: Replay
+    contents: Contents
+
+
+LogEntry = (
+    BatchEntry
+    | MediaEntry
+    | EventEntry
+    | TickEntry
+    | ActivationEntry
+    | UnreadableEntry
+    | ReplayEntry
+)
 
 
 def encode_media(header: MediaHeader, jpeg: bytes) -> bytes:
@@ -157,7 +181,7 @@ def decode_entry(lane: str, pos: int, seq: int, at: int, body: bytes) -> LogEntr
         try:
             return BatchEntry(pos, at, site, decode_batch(body))
         except ContractError as refused:
-            return _unreadable(pos, at, lane, refused, body)
+            return _unreadable(pos, at, lane, seq, refused, body)
     if family == TICK:
         return TickEntry(pos, at)
     if family == CONTROL:
@@ -168,7 +192,7 @@ def decode_entry(lane: str, pos: int, seq: int, at: int, body: bytes) -> LogEntr
         try:
             return EventEntry(pos, at, site, None, seq, decode_plain(body, device, at))
         except ContractError as refused:
-            return _unreadable(pos, at, lane, refused, body)
+            return _unreadable(pos, at, lane, seq, refused, body)
     if family == MEDIA:
         head, _, jpeg = body.partition(b"\n")
         header = msgspec.json.decode(head, type=MediaHeader)
@@ -176,19 +200,43 @@ def decode_entry(lane: str, pos: int, seq: int, at: int, body: bytes) -> LogEntr
     if family == ACTIVATION:
         return ActivationEntry(pos, at, msgspec.json.decode(body, type=Activation))
     if family == UNREADABLE:
-        return UnreadableEntry(pos, at, msgspec.json.decode(body, type=Unreadable))
+        return UnreadableEntry(pos, at, msgspec.json.decode(body, type=Unreadable), seq)
+    if family == REPLAY:
+        return _replayed(pos, at, body)
     raise ContractError(f"the log has an unknown lane {lane!r}")
 
 
-def _unreadable(pos: int, at: int, lane: str, why: ContractError, body: bytes) -> UnreadableEntry:
-    return UnreadableEntry(pos, at, Unreadable(lane, str(why), body[: 64 * 1024], why.field))
+def _unreadable(
+    pos: int, at: int, lane: str, seq: int, why: ContractError, body: bytes
+) -> UnreadableEntry:
+    # What only has to wait for another program is of no use without its end.
+    most = MAX_WHOLE_BYTES if isinstance(why, NewerVersionError) else MAX_RAW_BYTES
+    return UnreadableEntry(pos, at, Unreadable(lane, str(why), body[:most], why.field), seq)
+
+
+def _replayed(pos: int, at: int, body: bytes) -> ReplayEntry:
+    replay = msgspec.json.decode(body, type=Replay)
+    origin = replay.origin
+    try:
+        contents = open_again(origin, replay.raw)
+    except ContractError as refused:
+        reject = Reject(0, str(refused), refused.field, replay.raw)
+        contents = Contents(origin.site, rejects=[(origin, reject)])
+    return ReplayEntry(pos, at, replay, contents)
 
 
 def rejects_of(entry: LogEntry) -> list[Reject]:
     """Return what of an entry belongs in the dead letters."""
+    return [reject for _, reject in letters_of(entry)]
+
+
+def letters_of(entry: LogEntry) -> list[tuple[Origin, Reject]]:
+    """Return what of an entry belongs in the dead letters, and where it came from."""
     if isinstance(entry, BatchEntry):
-        return entry.batch.rejects
+        batch = entry.batch
+        return [(of_event(entry.at, entry.site, batch, r.index), r) for r in batch.rejects]
     if isinstance(entry, UnreadableEntry):
         message = entry.message
-        return [Reject(0, message.reason, message.field, message.raw)]
-    return []
+        reject = Reject(0, message.reason, message.field, message.raw)
+        return [(of_lane(entry.at, message.topic, entry.seq), reject)]
+    return entry.contents.rejects if isinstance(entry, ReplayEntry) else []

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from core.contracts.alerts import RuleSide
+from core.contracts.codec import Event
 from core.contracts.colours import Colour
 from core.contracts.topology import Topology
 
@@ -119,4 +120,33 @@ class TopologyOutput:
     topology: Topology
 
 
-Output = AlertOutput | ColourOutput | PresenceOutput | EdgeOutput | LossOutput | TopologyOutput
+@dataclass(frozen=True, slots=True)
+class UnknownOutput:
+    """A device or an edge that the topology does not name has spoken, once.
+
+    ``edge`` is who brought it, None for a plain event; ``edge_known`` whether the topology
+    names that one. ``at`` is when it was heard.
+    """
+
+    id: str
+    at: int
+    site: str
+    edge: str | None
+    edge_known: bool
+    event: Event
+
+    @property
+    def is_edge(self) -> bool:
+        """Tell whether an edge spoke of itself."""
+        return self.edge == self.id
+
+
+Output = (
+    AlertOutput
+    | ColourOutput
+    | PresenceOutput
+    | EdgeOutput
+    | LossOutput
+    | TopologyOutput
+    | UnknownOutput
+)

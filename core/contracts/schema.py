@@ -95,6 +95,14 @@ def _batch() -> Schema:
                 "maxItems": b.MAX_EVENTS,
                 "items": {"$ref": _POINTER + "Event"},
             },
+            "v": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": b.VERSION,
+                "default": 1,
+                "description": "The wire's version, after `sealed_at`; left out in version 1."
+                " What is newer than the collector waits in its dead letters.",
+            },
         },
         "required": [*struct["required"], "events"],
         "additionalProperties": False,

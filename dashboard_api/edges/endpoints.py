@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Response
 from core.storage.records import changes, devices, refusals
 from dashboard_api.access import Viewer
 from dashboard_api.context import ServicesDep
-from dashboard_api.edges.schemas import DeadLetterPage, Edge, LossPage
+from dashboard_api.edges.schemas import Edge, LossPage
 from dashboard_api.problems import responses
 from dashboard_api.schemas import SEQUENCE_HEADER, IdQuery, with_sequence
 
@@ -35,16 +35,6 @@ def list_edges(services: ServicesDep, _: Viewer, response: Response) -> list[Edg
         found = devices.list_edges(session)
         response.headers[SEQUENCE_HEADER] = str(changes.last_seq(session))
     return [Edge.model_validate(edge) for edge in found]
-
-
-@router.get("/deadletters", summary="What was refused, and why", responses=responses(*_READS))
-def list_dead_letters(
-    services: ServicesDep, _: Viewer, limit: Limit = 100, before: Before = None
-) -> DeadLetterPage:
-    """Return a page of dead letters, newest first."""
-    with services.records.reading() as session:
-        page = refusals.list_dead_letters(session, limit=limit, before=before)
-    return DeadLetterPage.model_validate({"items": page.items, "next": page.next})
 
 
 @router.get("/losses", summary="Declared losses", responses=responses(*_READS))

@@ -1,21 +1,9 @@
-"""Edges, dead letters and losses over the wire."""
+"""Edges and losses over the wire."""
 
 from __future__ import annotations
 
 from dashboard_api.schemas import Ms, Names, Schema, example
 
-_LETTER = {
-    "id": "4711-0",
-    "pos": 4711,
-    "index": 0,
-    "at": 1_763_000_000_000,
-    "site": "jinxiu",
-    "source": "plain/jinxiu/jinxiu-probe",
-    "reason": "data.value: Input should be a valid number (got 'warm')",
-    "field": "data.value",
-    "size": 92,
-    "raw": '{"kind":"sensor.reading"}',
-}
 _LOSS = {
     "pos": 4712,
     "index": 0,
@@ -61,36 +49,6 @@ class Edge(Schema):
     devices: int
     backlog: int | None
     """Batches that waited in its outbox when it last came online; 0 once drained."""
-
-
-class DeadLetter(Schema):
-    """Something that was refused, and why."""
-
-    model_config = example(_LETTER)
-
-    id: str
-    pos: int
-    """Where it stands in the collector's log."""
-    index: int
-    at: Ms
-    site: str | None
-    source: str
-    """The lane or topic on which it came."""
-    reason: str
-    field: str
-    """Dotted path of the field at fault; empty when the whole cannot be read."""
-    size: int
-    raw: str
-    """What came (the first 64 KiB), as text; U+FFFD where it is not UTF-8."""
-
-
-class DeadLetterPage(Schema):
-    """One page of dead letters, newest first."""
-
-    model_config = example({"items": [_LETTER], "next": None})
-
-    items: list[DeadLetter]
-    next: str | None
 
 
 class Loss(Schema):

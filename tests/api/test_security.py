@@ -38,6 +38,15 @@ BODIES: dict[str, dict[str, Any]] = {
     "/api/v1/session/password": {"password": "a long enough one"},
     "/api/v1/devices/{device}/commands": {"action": "report"},
     "/api/v1/edges/{edge}/commands": {"action": "report"},
+    "/api/v1/deadletters/{letter}/replay": {"reason": "mended"},
+    "/api/v1/deadletters/{letter}/discard": {"reason": "of no use"},
+    "/api/v1/quarantine/{id}/adopt": {
+        "node": "b1",
+        "family": "meter",
+        "name": {"zh": "表", "en": "meter"},
+    },
+    "/api/v1/quarantine/{id}/forget": {},
+    "/api/v1/adoptions/{id}/withdraw": {},
 }
 
 

@@ -50,7 +50,7 @@ def test_every_lane_gives_its_entry() -> None:
     assert entry == log.ActivationEntry(15, 99, activation)
     unreadable = log.Unreadable("t", "why", b"\xff\x00", "at")
     entry = log.decode_entry(log.UNREADABLE, 16, 1, 99, encode(unreadable))
-    assert entry == log.UnreadableEntry(16, 99, unreadable)
+    assert entry == log.UnreadableEntry(16, 99, unreadable, seq=1)
     [reject] = log.rejects_of(entry)
     assert (reject.reason, reject.field, reject.raw) == ("why", "at", b"\xff\x00")
 

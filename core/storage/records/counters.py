@@ -10,6 +10,11 @@ from core.storage.records.sql import upsert_statement
 
 DEAD_LETTERS = "dead_letters"
 DEAD_LETTERS_TRIMMED = "dead_letters_trimmed"
+DEAD_LETTERS_REPLAYED = "dead_letters_replayed"
+#: Events of unknown senders for which the list had no room; they are stored like all others.
+UNKNOWN_UNLISTED = "unknown_events_unlisted"
+#: Grows with every adoption, so that the collector sees one by looking at a number.
+ADOPTIONS = "adoptions"
 
 
 def add(session: Session, name: str, count: int) -> int:
@@ -23,6 +28,11 @@ def add(session: Session, name: str, count: int) -> int:
     if not isinstance(value, int):
         raise TypeError(f"counter {name}: an upsert returned {value!r}")
     return value
+
+
+def read(session: Session, name: str) -> int:
+    """Return a counter's value, 0 where nothing was counted."""
+    return session.scalar(select(Counter.value).where(Counter.name == name)) or 0
 
 
 def read_all(session: Session) -> dict[str, int]:

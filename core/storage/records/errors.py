@@ -27,6 +27,20 @@ class RevisionConflictError(EstateError):
         )
 
 
+class DecidedError(EstateError):
+    """Somebody has decided about a dead letter already; ``state`` is what it is now."""
+
+    def __init__(self, letter: str, state: str) -> None:
+        self.letter = letter
+        self.state = state
+        told = {
+            "asked": "a replay was asked for and is on its way",
+            "replayed": "it was replayed, and is stored once",
+            "discarded": "it was discarded",
+        }
+        super().__init__(f"dead letter {letter}: {told.get(state, state)}")
+
+
 class NameTakenError(EstateError):
     """An account of this name exists."""
 

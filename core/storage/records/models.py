@@ -234,11 +234,24 @@ class DeadLetterRow(Base):
     """Something that was refused, with the reason; ``raw`` is its first 64 KiB.
 
     ``source`` is the lane or topic on which it came. Positions are those of one log; a new
-    journal counts from 1 again, so ``log`` tells them apart.
+    journal counts from 1 again, so ``log`` tells them apart. ``origin`` is what a replay needs
+    to know (:class:`core.contracts.letters.Origin`).
+
+    No state is stored: ``asked_at`` is when somebody asked for a replay that is not carried out
+    yet, ``problem`` why the last one was not, ``replayed_as`` the position in the log.
     """
 
     __tablename__ = "dead_letter"
-    __table_args__ = (Index("ix_dead_letter_at_pos_index", "at", "pos", "index"),)
+    __table_args__ = (
+        Index("ix_dead_letter_at_pos_index", "at", "pos", "index"),
+        Index(
+            "ix_dead_letter_asked",
+            "asked_at",
+            "id",
+            sqlite_where=text("asked_at IS NOT NULL"),
+            postgresql_where=text("asked_at IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[str] = mapped_column(CleanText, primary_key=True)
     log: Mapped[str] = mapped_column(CleanText)
@@ -250,6 +263,57 @@ class DeadLetterRow(Base):
     reason: Mapped[str] = mapped_column(CleanText)
     field: Mapped[str] = mapped_column(CleanText)
     raw: Mapped[bytes] = mapped_column(LargeBinary)
+    origin: Mapped[Any] = mapped_column(CleanJson, nullable=True)
+    asked_at: Mapped[int | None] = mapped_column(Long)
+    asked_by: Mapped[str | None] = mapped_column(CleanText)
+    why: Mapped[str | None] = mapped_column(CleanText)
+    mended: Mapped[bytes | None] = mapped_column(LargeBinary)
+    problem: Mapped[str | None] = mapped_column(CleanText)
+    replayed_at: Mapped[int | None] = mapped_column(Long)
+    replayed_by: Mapped[str | None] = mapped_column(CleanText)
+    replayed_as: Mapped[str | None] = mapped_column(CleanText)
+    discarded_at: Mapped[int | None] = mapped_column(Long)
+    discarded_by: Mapped[str | None] = mapped_column(CleanText)
+
+
+class UnknownSender(Base):
+    """A device or an edge that speaks and that the topology does not name.
+
+    ``edge`` is who brought its last event (None: it came on ``source`` by itself), ``kinds`` how
+    many events of each kind there were, ``sample`` its last event.
+    """
+
+    __tablename__ = "unknown_sender"
+
+    id: Mapped[str] = mapped_column(CleanText, primary_key=True)
+    is_edge: Mapped[bool] = mapped_column(Boolean)
+    site: Mapped[str] = mapped_column(CleanText)
+    edge: Mapped[str | None] = mapped_column(CleanText)
+    source: Mapped[str] = mapped_column(CleanText)
+    first_seen: Mapped[int] = mapped_column(Long)
+    last_seen: Mapped[int] = mapped_column(Long)
+    events: Mapped[int] = mapped_column(Long)
+    kinds: Mapped[dict[str, int]] = mapped_column(CleanJson)
+    sample: Mapped[Any] = mapped_column(CleanJson, nullable=True)
+
+
+class Adoption(Base):
+    """A device or an edge that somebody has added to what the topology file names.
+
+    ``body`` is its entry as it would stand in the file. ``superseded_at``: a newer file names it
+    itself, and the file wins. ``problem``: why it does not hold now.
+    """
+
+    __tablename__ = "adoption"
+
+    id: Mapped[str] = mapped_column(CleanText, primary_key=True)
+    is_edge: Mapped[bool] = mapped_column(Boolean)
+    body: Mapped[dict[str, Any]] = mapped_column(CleanJson)
+    at: Mapped[int] = mapped_column(Long)
+    by: Mapped[str] = mapped_column(CleanText)
+    reason: Mapped[str] = mapped_column(CleanText)
+    superseded_at: Mapped[int | None] = mapped_column(Long)
+    problem: Mapped[str | None] = mapped_column(CleanText)
 
 
 class DeclaredLoss(Base):

@@ -22,8 +22,9 @@ from core.contracts.outputs import (
     Output,
     PresenceOutput,
     TopologyOutput,
+    UnknownOutput,
 )
-from core.storage.records import changes
+from core.storage.records import changes, quarantine
 from core.storage.records.alert_projection import apply_alerts
 from core.storage.records.base import Base
 from core.storage.records.changes import NewChange, Topic
@@ -46,6 +47,9 @@ _Row = dict[str, Any]
 
 def apply(session: Session, outputs: Sequence[Output], now_ms: int, *, log: str = "") -> None:
     """Store outputs in their order; what changed is told to the live sequence at ``now_ms``.
+
+    The same again changes nothing, but that unknown senders are counted again: the caller keeps
+    its cursor in the same transaction.
 
     An alert's revision at or below the stored one changes nothing, and no column that
     operators write is touched. A topology replaces the tree as a whole; colours, presence and
@@ -100,6 +104,7 @@ def _apply_segment(
     presence: dict[str, _Row] = {}
     edges: dict[str, list[EdgeOutput]] = {}
     losses: dict[tuple[int, int], _Row] = {}
+    unknown: list[UnknownOutput] = []
     for output in outputs:
         if isinstance(output, AlertOutput):
             alerts.append(output)
@@ -111,6 +116,8 @@ def _apply_segment(
             edges.setdefault(output.edge, []).append(output)
         elif isinstance(output, LossOutput):
             losses[output.pos, output.index] = asdict(output) | {"log": log}
+        elif isinstance(output, UnknownOutput):
+            unknown.append(output)
         else:
             told += _apply_topology(session, output)
     told += apply_alerts(session, alerts, now_ms)
@@ -119,6 +126,7 @@ def _apply_segment(
     told += _store(session, PresenceRow, "presence", presence)
     told += _store(session, EdgeState, "edge", _fold_edges(session, edges))
     upsert(session, DeclaredLoss, list(losses.values()))
+    quarantine.tally(session, unknown)
     return told
 
 
@@ -134,6 +142,7 @@ def _apply_topology(session: Session, output: TopologyOutput) -> list[NewChange]
             delete(owner.class_).where(owner.not_in(select(known))),
             execution_options={"synchronize_session": False},
         )
+    quarantine.forget_known(session)
     return [NewChange("topology", "topology", {"at": output.at})] if replaced else []
 
 

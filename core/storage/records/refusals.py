@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, func, select, tuple_
+import msgspec
+from sqlalchemy import ColumnElement, and_, delete, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from core.contracts.batch import MAX_RAW_BYTES
+from core.contracts.letters import MAX_WHOLE_BYTES, Family, LetterState, Origin
 from core.storage.records import changes, counters
 from core.storage.records.models import DeadLetterRow, DeclaredLoss
 from core.storage.records.paging import decode_key, encode_key
@@ -20,13 +22,26 @@ _LETTER_KEYS = (DeadLetterRow.at, DeadLetterRow.pos, DeadLetterRow.index)
 _LOSS_KEYS = (DeclaredLoss.at, DeclaredLoss.pos, DeclaredLoss.index)
 
 
+_STATES: dict[LetterState, ColumnElement[bool]] = {
+    LetterState.DEAD: and_(
+        DeadLetterRow.replayed_at.is_(None),
+        DeadLetterRow.asked_at.is_(None),
+        DeadLetterRow.discarded_at.is_(None),
+    ),
+    LetterState.ASKED: DeadLetterRow.asked_at.is_not(None),
+    LetterState.REPLAYED: DeadLetterRow.replayed_at.is_not(None),
+    LetterState.DISCARDED: DeadLetterRow.discarded_at.is_not(None),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """Something refused: entry ``pos`` of the collector's log, item ``index`` in it.
 
     ``source`` is the lane or topic, ``field`` the dotted path of the offending field, ``raw``
-    its bytes (stored up to 64 KiB), ``at`` ms (UTC). ``log`` is the log's identity, where
-    there has been more than one.
+    its bytes (stored up to 64 KiB, whole batches up to 1 MiB), ``at`` ms (UTC). ``log`` is the
+    log's identity, where there has been more than one. Without an ``origin`` it cannot be
+    replayed.
     """
 
     pos: int
@@ -38,6 +53,7 @@ class DeadLetter:
     raw: bytes = b""
     site: str | None = None
     log: str = ""
+    origin: Origin | None = None
 
     @property
     def id(self) -> str:
@@ -82,7 +98,8 @@ def add_dead_letters(session: Session, rows: Sequence[DeadLetter], now: int) -> 
                 "source": row.source,
                 "reason": row.reason,
                 "field": row.field,
-                "raw": row.raw[:MAX_RAW_BYTES],
+                "raw": row.raw[: _most(row.origin)],
+                "origin": msgspec.to_builtins(row.origin),
             }
             for row in fresh
         ],
@@ -99,13 +116,29 @@ def add_dead_letters(session: Session, rows: Sequence[DeadLetter], now: int) -> 
     return len(fresh)
 
 
-def list_dead_letters(session: Session, *, limit: int = 100, before: str | None = None) -> Page:
+def _most(origin: Origin | None) -> int:
+    whole = origin is not None and origin.family is Family.BATCH
+    return MAX_WHOLE_BYTES if whole else MAX_RAW_BYTES
+
+
+def list_dead_letters(
+    session: Session,
+    *,
+    state: LetterState | None = None,
+    field: str | None = None,
+    limit: int = 100,
+    before: str | None = None,
+) -> Page:
     """Return a page of dead letters, newest first; raise ContractError on a bad ``before``.
 
-    Each is ``{id, pos, index, at, site, source, reason, field, size, raw}``; ``raw`` is its
-    text as far as it is UTF-8, with U+FFFD for the rest.
+    Each is as :func:`dead_letter_view` shows it. ``state`` and ``field`` (the one at fault)
+    leave out all others.
     """
     query = select(DeadLetterRow).order_by(*(key.desc() for key in _LETTER_KEYS))
+    if state is not None:
+        query = query.where(_STATES[state])
+    if field is not None:
+        query = query.where(DeadLetterRow.field == field)
     if before is not None:
         query = query.where(tuple_(*_LETTER_KEYS) < tuple_(*decode_key(before, int, int, int)))
     rows = list(session.scalars(query.limit(limit + 1)))
@@ -117,7 +150,10 @@ def list_dead_letters(session: Session, *, limit: int = 100, before: str | None 
 
 
 def dead_letter_view(row: DeadLetterRow) -> dict[str, Any]:
-    """Return one dead letter as the interface shows it."""
+    """Return one dead letter as the interface shows it.
+
+    ``raw`` is the text of its first 64 KiB as far as it is UTF-8, with U+FFFD for the rest.
+    """
     return {
         "id": row.id,
         "pos": row.pos,
@@ -128,13 +164,34 @@ def dead_letter_view(row: DeadLetterRow) -> dict[str, Any]:
         "reason": row.reason,
         "field": row.field,
         "size": len(row.raw),
-        "raw": row.raw.decode("utf-8", "replace"),
+        "raw": row.raw[:MAX_RAW_BYTES].decode("utf-8", "replace"),
+        "state": state_of(row),
+        "replayable": row.origin is not None,
+        "asked_at": row.asked_at,
+        "asked_by": row.asked_by,
+        "why": row.why,
+        "problem": row.problem,
+        "replayed_at": row.replayed_at,
+        "replayed_by": row.replayed_by,
+        "replayed_as": row.replayed_as,
+        "discarded_at": row.discarded_at,
+        "discarded_by": row.discarded_by,
     }
 
 
+def state_of(row: DeadLetterRow) -> LetterState:
+    """Return a letter's state, which follows from its times."""
+    if row.replayed_at is not None:
+        return LetterState.REPLAYED
+    if row.asked_at is not None:
+        return LetterState.ASKED
+    return LetterState.DEAD if row.discarded_at is None else LetterState.DISCARDED
+
+
 def count_dead_letters(session: Session) -> int:
-    """Return how many dead letters are kept."""
-    return session.scalar(select(func.count()).select_from(DeadLetterRow)) or 0
+    """Return how many dead letters are kept that no replay has brought back."""
+    kept = select(func.count()).select_from(DeadLetterRow)
+    return session.scalar(kept.where(DeadLetterRow.replayed_at.is_(None))) or 0
 
 
 def total_losses(session: Session) -> int:
@@ -143,17 +200,28 @@ def total_losses(session: Session) -> int:
 
 
 def cap_dead_letters(session: Session, keep: int) -> int:
-    """Remove the oldest beyond the newest ``keep``, counted in ``dead_letters_trimmed``."""
+    """Remove the oldest beyond the newest ``keep``; return how many.
+
+    Those that nothing has brought back are counted in ``dead_letters_trimmed``. One whose replay
+    was asked for stays until that is carried out.
+    """
     changes.lock(session)
     key = session.execute(
         select(*_LETTER_KEYS).order_by(*(key.desc() for key in _LETTER_KEYS)).offset(keep).limit(1)
     ).one_or_none()
     if key is None:
         return 0
-    result = session.execute(delete(DeadLetterRow).where(tuple_(*_LETTER_KEYS) <= tuple_(*key)))
-    removed = int(getattr(result, "rowcount", 0))
-    counters.add(session, counters.DEAD_LETTERS_TRIMMED, removed)
-    return removed
+    old = (tuple_(*_LETTER_KEYS) <= tuple_(*key), DeadLetterRow.asked_at.is_(None))
+    dead = _removed(session, *old, DeadLetterRow.replayed_at.is_(None))
+    counters.add(session, counters.DEAD_LETTERS_TRIMMED, dead)
+    return dead + _removed(session, *old)
+
+
+def _removed(session: Session, *which: ColumnElement[bool]) -> int:
+    result = session.execute(
+        delete(DeadLetterRow).where(*which), execution_options={"synchronize_session": False}
+    )
+    return int(getattr(result, "rowcount", 0))
 
 
 def list_losses(

@@ -151,6 +151,9 @@ def test_dead_letters_are_stored_once_counted_and_told(records: Records) -> None
         "id": "4-0", "pos": 4, "index": 0, "at": NOW + 4, "site": "jinxiu",
         "source": "batch/jinxiu/edge-1/epoch-01/event", "reason": "not a number",
         "field": "data.power_w", "size": 16, "raw": '{"power_w": "\ufffd"}',
+        "state": "dead", "replayable": False, "asked_at": None, "asked_by": None, "why": None,
+        "problem": None, "replayed_at": None, "replayed_by": None, "replayed_as": None,
+        "discarded_at": None, "discarded_by": None,
     }  # fmt: skip
 
 

@@ -4,6 +4,46 @@
  */
 
 export interface paths {
+    "/api/v1/adoptions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Adopted devices and edges
+         * @description Return what was adopted, by whom, and whether it holds.
+         */
+        get: operations["list_adoptions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/adoptions/{id}/withdraw": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take an adoption back
+         * @description Take an adoption back; whoever speaks again is unknown again.
+         */
+        post: operations["withdraw"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/alerts": {
         parameters: {
             query?: never;
@@ -122,6 +162,69 @@ export interface paths {
         get: operations["list_dead_letters"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/deadletters/{letter}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One dead letter
+         * @description Return one dead letter.
+         */
+        get: operations["read_dead_letter"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/deadletters/{letter}/discard": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Set a dead letter aside
+         * @description Note that a letter is of no use. It is kept, still counts, and can be replayed after all.
+         */
+        post: operations["discard_dead_letter"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/deadletters/{letter}/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Put a dead letter back
+         * @description Ask the collector to put a letter back into its log; `state` says when it has done so.
+         *
+         *     What is in it is checked now as what arrives is; 422 names the field that is still at fault.
+         *     409 when it was replayed, or is about to be: it is stored once.
+         */
+        post: operations["replay_dead_letter"];
         delete?: never;
         options?: never;
         head?: never;
@@ -337,6 +440,71 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/quarantine": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Unknown devices and edges
+         * @description Return a page of those that speak and that the topology does not name.
+         *
+         *     All that they say is stored; once they are adopted it is there to be seen.
+         */
+        get: operations["list_unknown"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/quarantine/{id}/adopt": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Adopt an unknown device or edge
+         * @description Give an unknown device or edge its place; again for an adopted one: correct it.
+         *
+         *     The collector activates it within a second; the rules, presence and charts then know it. A
+         *     topology file that names it itself wins.
+         */
+        post: operations["adopt"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/quarantine/{id}/forget": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take an unknown sender off the list
+         * @description Make room in the list; what it said stays stored, and it is listed when it speaks again.
+         */
+        post: operations["forget"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/series": {
         parameters: {
             query?: never;
@@ -486,6 +654,131 @@ export interface components {
             comment?: string | null;
             /** Revision */
             revision: number;
+        };
+        /**
+         * AdoptRequest
+         * @description What an unknown sender is, and where.
+         * @example {
+         *       "expect_s": 60,
+         *       "family": "meter",
+         *       "name": {
+         *         "en": "Building 1 water meter",
+         *         "zh": "1号楼水表"
+         *       },
+         *       "node": "jinxiu-b1",
+         *       "reason": "put in on Monday"
+         *     }
+         */
+        AdoptRequest: {
+            /**
+             * Expect S
+             * @description The interval (s) within which it should be heard.
+             */
+            expect_s?: number | null;
+            /** @description `edge` for an edge, and only for one. */
+            family: components["schemas"]["DeviceFamily"];
+            /**
+             * Model
+             * @default
+             */
+            model: string;
+            name: components["schemas"]["Name"];
+            /**
+             * Node
+             * @description Where it is; for an edge, its site.
+             */
+            node: string;
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+        };
+        /**
+         * AdoptionView
+         * @description A device or an edge beside what the topology file names.
+         * @example {
+         *       "at": 1763000100000,
+         *       "body": {
+         *         "edge": "jinxiu-b1-edge",
+         *         "family": "meter",
+         *         "id": "jinxiu-b1-new",
+         *         "name": {
+         *           "en": "Building 1 water meter",
+         *           "zh": "1号楼水表"
+         *         },
+         *         "node": "jinxiu-b1"
+         *       },
+         *       "by": "admin",
+         *       "id": "jinxiu-b1-new",
+         *       "is_edge": false,
+         *       "problem": null,
+         *       "reason": "put in on Monday",
+         *       "superseded_at": null
+         *     }
+         */
+        AdoptionView: {
+            /**
+             * At
+             * @example 1763000000000
+             */
+            at: number;
+            /**
+             * Body
+             * @description Its entry as it would stand in the topology file.
+             */
+            body: {
+                [key: string]: unknown;
+            };
+            /** By */
+            by: string;
+            /** Id */
+            id: string;
+            /** Is Edge */
+            is_edge: boolean;
+            /**
+             * Problem
+             * @description Why it has no place now; none while it holds.
+             */
+            problem: string | null;
+            /** Reason */
+            reason: string;
+            /**
+             * Superseded At
+             * @description Since when the topology file names it itself: what stands there holds.
+             */
+            superseded_at: number | null;
+        };
+        /**
+         * Adoptions
+         * @description Every adoption in the order of the ids.
+         * @example {
+         *       "items": [
+         *         {
+         *           "at": 1763000100000,
+         *           "body": {
+         *             "edge": "jinxiu-b1-edge",
+         *             "family": "meter",
+         *             "id": "jinxiu-b1-new",
+         *             "name": {
+         *               "en": "Building 1 water meter",
+         *               "zh": "1号楼水表"
+         *             },
+         *             "node": "jinxiu-b1"
+         *           },
+         *           "by": "admin",
+         *           "id": "jinxiu-b1-new",
+         *           "is_edge": false,
+         *           "problem": null,
+         *           "reason": "put in on Monday",
+         *           "superseded_at": null
+         *         }
+         *       ]
+         *     }
+         */
+        Adoptions: {
+            /** Items */
+            items: components["schemas"]["AdoptionView"][];
         };
         /**
          * AggregateName
@@ -1047,26 +1340,48 @@ export interface components {
         Datum: "wgs84" | "gcj02" | "cgcs2000";
         /**
          * DeadLetter
-         * @description Something that was refused, and why.
+         * @description Something that was refused, why, and what became of it.
          * @example {
+         *       "asked_at": null,
+         *       "asked_by": null,
          *       "at": 1763000000000,
+         *       "discarded_at": null,
+         *       "discarded_by": null,
          *       "field": "data.value",
          *       "id": "4711-0",
          *       "index": 0,
          *       "pos": 4711,
+         *       "problem": null,
          *       "raw": "{\"kind\":\"sensor.reading\"}",
          *       "reason": "data.value: Input should be a valid number (got 'warm')",
+         *       "replayable": true,
+         *       "replayed_as": null,
+         *       "replayed_at": null,
+         *       "replayed_by": null,
          *       "site": "jinxiu",
          *       "size": 92,
-         *       "source": "plain/jinxiu/jinxiu-probe"
+         *       "source": "plain/jinxiu/jinxiu-probe",
+         *       "state": "dead",
+         *       "why": null
          *     }
          */
         DeadLetter: {
+            /**
+             * Asked At
+             * @description When a replay was asked for that is not carried out yet.
+             */
+            asked_at: number | null;
+            /** Asked By */
+            asked_by: string | null;
             /**
              * At
              * @example 1763000000000
              */
             at: number;
+            /** Discarded At */
+            discarded_at: number | null;
+            /** Discarded By */
+            discarded_by: string | null;
             /**
              * Field
              * @description Dotted path of the field at fault; empty when the whole cannot be read.
@@ -1082,21 +1397,49 @@ export interface components {
              */
             pos: number;
             /**
+             * Problem
+             * @description Why the last replay was not carried out; it may be asked for again.
+             */
+            problem: string | null;
+            /**
              * Raw
              * @description What came (the first 64 KiB), as text; U+FFFD where it is not UTF-8.
              */
             raw: string;
             /** Reason */
             reason: string;
+            /**
+             * Replayable
+             * @description False for pictures, and for letters that an older version has kept.
+             */
+            replayable: boolean;
+            /**
+             * Replayed As
+             * @description The place in the log at which it stands now.
+             */
+            replayed_as: string | null;
+            /** Replayed At */
+            replayed_at: number | null;
+            /** Replayed By */
+            replayed_by: string | null;
             /** Site */
             site: string | null;
-            /** Size */
+            /**
+             * Size
+             * @description Bytes that are kept.
+             */
             size: number;
             /**
              * Source
              * @description The lane or topic on which it came.
              */
             source: string;
+            state: components["schemas"]["LetterState"];
+            /**
+             * Why
+             * @description The reason that was given for the replay, or for discarding it.
+             */
+            why: string | null;
         };
         /**
          * DeadLetterPage
@@ -1104,16 +1447,27 @@ export interface components {
          * @example {
          *       "items": [
          *         {
+         *           "asked_at": null,
+         *           "asked_by": null,
          *           "at": 1763000000000,
+         *           "discarded_at": null,
+         *           "discarded_by": null,
          *           "field": "data.value",
          *           "id": "4711-0",
          *           "index": 0,
          *           "pos": 4711,
+         *           "problem": null,
          *           "raw": "{\"kind\":\"sensor.reading\"}",
          *           "reason": "data.value: Input should be a valid number (got 'warm')",
+         *           "replayable": true,
+         *           "replayed_as": null,
+         *           "replayed_at": null,
+         *           "replayed_by": null,
          *           "site": "jinxiu",
          *           "size": 92,
-         *           "source": "plain/jinxiu/jinxiu-probe"
+         *           "source": "plain/jinxiu/jinxiu-probe",
+         *           "state": "dead",
+         *           "why": null
          *         }
          *       ],
          *       "next": null
@@ -1434,6 +1788,17 @@ export interface components {
             next: string | null;
         };
         /**
+         * DiscardRequest
+         * @description Say that a letter is of no use; it is kept all the same.
+         * @example {
+         *       "reason": "a test on the bench"
+         *     }
+         */
+        DiscardRequest: {
+            /** Reason */
+            reason: string;
+        };
+        /**
          * Edge
          * @description An edge agent now.
          * @example {
@@ -1569,6 +1934,12 @@ export interface components {
              */
             started_at: number;
         };
+        /**
+         * LetterState
+         * @description What became of a dead letter.
+         * @enum {string}
+         */
+        LetterState: "dead" | "asked" | "replayed" | "discarded";
         /**
          * Level
          * @description The levels of the tree, from the top.
@@ -1778,6 +2149,16 @@ export interface components {
             next: string | null;
         };
         /**
+         * Name
+         * @description Its name in both languages.
+         */
+        Name: {
+            /** En */
+            en: string;
+            /** Zh */
+            zh: string;
+        };
+        /**
          * Names
          * @description A text in both languages.
          */
@@ -1919,11 +2300,51 @@ export interface components {
             state: string;
         };
         /**
+         * ReplayRequest
+         * @description Put a letter back into the log, as it is or mended.
+         * @example {
+         *       "raw": "{\"kind\":\"sensor.reading\",\"data\":{\"quantity\":\"level\",\"value\":1.5,\"unit\":\"m\"}}",
+         *       "reason": "the probe sent a word for a number"
+         *     }
+         */
+        ReplayRequest: {
+            /**
+             * Raw
+             * @description What is to be in it instead; left out: what came, for example after an upgrade.
+             */
+            raw?: string | null;
+            /**
+             * Reason
+             * @description Why; stands in the audit.
+             */
+            reason: string;
+        };
+        /**
          * Role
          * @description What a person may do; each role may do what the ones before it may.
          * @enum {string}
          */
         Role: "viewer" | "operator" | "administrator";
+        /**
+         * Sample
+         * @description The last event of an unknown sender.
+         */
+        Sample: {
+            /**
+             * At
+             * @example 1763000000000
+             */
+            at: number;
+            /**
+             * Data
+             * @description None where it is longer than 4 KiB; the series store has it.
+             */
+            data: {
+                [key: string]: unknown;
+            } | null;
+            /** Kind */
+            kind: string;
+        };
         /**
          * Series
          * @description Values of one field of one device, oldest first.
@@ -2307,6 +2728,128 @@ export interface components {
             /** Total */
             total: number;
         };
+        /**
+         * Unknown
+         * @description A device or an edge that speaks and that the topology does not name.
+         * @example {
+         *       "edge": "jinxiu-b1",
+         *       "events": 2,
+         *       "first_seen": 1763000000000,
+         *       "id": "jinxiu-b1-new",
+         *       "is_edge": false,
+         *       "kinds": {
+         *         "meter.reading": 2
+         *       },
+         *       "last_seen": 1763000060000,
+         *       "sample": {
+         *         "at": 1763000060000,
+         *         "data": {
+         *           "medium": "water",
+         *           "volume_m3": 12.5
+         *         },
+         *         "kind": "meter.reading"
+         *       },
+         *       "site": "jinxiu",
+         *       "source": "estate/v1/jinxiu/jinxiu-b1/batch"
+         *     }
+         */
+        Unknown: {
+            /**
+             * Edge
+             * @description The edge that brings it; none: it speaks for itself.
+             */
+            edge: string | null;
+            /**
+             * Events
+             * @description How many events it has sent of itself; all of them are stored.
+             */
+            events: number;
+            /**
+             * First Seen
+             * @example 1763000000000
+             */
+            first_seen: number;
+            /** Id */
+            id: string;
+            /** Is Edge */
+            is_edge: boolean;
+            /** Kinds */
+            kinds: {
+                [key: string]: number;
+            };
+            /**
+             * Last Seen
+             * @example 1763000000000
+             */
+            last_seen: number;
+            sample: components["schemas"]["Sample"] | null;
+            /** Site */
+            site: string;
+            /**
+             * Source
+             * @description The topic on which it comes.
+             */
+            source: string;
+        };
+        /**
+         * UnknownPage
+         * @description One page of unknown senders in the order of their ids.
+         * @example {
+         *       "items": [
+         *         {
+         *           "edge": "jinxiu-b1",
+         *           "events": 2,
+         *           "first_seen": 1763000000000,
+         *           "id": "jinxiu-b1-new",
+         *           "is_edge": false,
+         *           "kinds": {
+         *             "meter.reading": 2
+         *           },
+         *           "last_seen": 1763000060000,
+         *           "sample": {
+         *             "at": 1763000060000,
+         *             "data": {
+         *               "medium": "water",
+         *               "volume_m3": 12.5
+         *             },
+         *             "kind": "meter.reading"
+         *           },
+         *           "site": "jinxiu",
+         *           "source": "estate/v1/jinxiu/jinxiu-b1/batch"
+         *         }
+         *       ],
+         *       "next": null,
+         *       "total": 1,
+         *       "unlisted_events": 0
+         *     }
+         */
+        UnknownPage: {
+            /** Items */
+            items: components["schemas"]["Unknown"][];
+            /** Next */
+            next: string | null;
+            /** Total */
+            total: number;
+            /**
+             * Unlisted Events
+             * @description Events of senders for whom the list had no room (10,000); they are stored all the same.
+             */
+            unlisted_events: number;
+        };
+        /**
+         * WithdrawRequest
+         * @description Take an adoption back.
+         * @example {
+         *       "reason": "it was the neighbours'"
+         *     }
+         */
+        WithdrawRequest: {
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+        };
     };
     responses: never;
     parameters: never;
@@ -2315,6 +2858,9 @@ export interface components {
     pathItems: never;
 }
 export type Acknowledgement = components['schemas']['Acknowledgement'];
+export type AdoptRequest = components['schemas']['AdoptRequest'];
+export type AdoptionView = components['schemas']['AdoptionView'];
+export type Adoptions = components['schemas']['Adoptions'];
 export type AggregateName = components['schemas']['AggregateName'];
 export type Alert = components['schemas']['Alert'];
 export type AlertColour = components['schemas']['AlertColour'];
@@ -2343,10 +2889,12 @@ export type DeviceEvent = components['schemas']['DeviceEvent'];
 export type DeviceEvents = components['schemas']['DeviceEvents'];
 export type DeviceFamily = components['schemas']['DeviceFamily'];
 export type DevicePage = components['schemas']['DevicePage'];
+export type DiscardRequest = components['schemas']['DiscardRequest'];
 export type Edge = components['schemas']['Edge'];
 export type EdgeCommand = components['schemas']['EdgeCommand'];
 export type Health = components['schemas']['Health'];
 export type Job = components['schemas']['Job'];
+export type LetterState = components['schemas']['LetterState'];
 export type Level = components['schemas']['Level'];
 export type LiveColour = components['schemas']['LiveColour'];
 export type LiveDeadLetter = components['schemas']['LiveDeadLetter'];
@@ -2357,6 +2905,7 @@ export type LiveReset = components['schemas']['LiveReset'];
 export type LiveTopology = components['schemas']['LiveTopology'];
 export type Loss = components['schemas']['Loss'];
 export type LossPage = components['schemas']['LossPage'];
+export type Name = components['schemas']['Name'];
 export type Names = components['schemas']['Names'];
 export type NewPassword = components['schemas']['NewPassword'];
 export type NewestLetter = components['schemas']['NewestLetter'];
@@ -2367,7 +2916,9 @@ export type PathPart = components['schemas']['PathPart'];
 export type Presence = components['schemas']['Presence'];
 export type ProblemBody = components['schemas']['ProblemBody'];
 export type Process = components['schemas']['Process'];
+export type ReplayRequest = components['schemas']['ReplayRequest'];
 export type Role = components['schemas']['Role'];
+export type Sample = components['schemas']['Sample'];
 export type Series = components['schemas']['Series'];
 export type SeriesState = components['schemas']['SeriesState'];
 export type Session = components['schemas']['Session'];
@@ -2380,8 +2931,127 @@ export type ToldCommands = components['schemas']['ToldCommands'];
 export type Tree = components['schemas']['Tree'];
 export type TreeGroup = components['schemas']['TreeGroup'];
 export type TreeNode = components['schemas']['TreeNode'];
+export type Unknown = components['schemas']['Unknown'];
+export type UnknownPage = components['schemas']['UnknownPage'];
+export type WithdrawRequest = components['schemas']['WithdrawRequest'];
 export type $defs = Record<string, never>;
 export interface operations {
+    list_adoptions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Adoptions"];
+                };
+            };
+            /** @description No session, or it has expired: sign in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A parameter or field is refused; `field` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A store does not answer; `Retry-After` says when to retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    withdraw: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WithdrawRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No session, or it has expired: sign in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The role, the CSRF token or the origin does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description There is no such thing, or it is outside your scope. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A parameter or field is refused; `field` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A store does not answer; `Retry-After` says when to retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
     list_alerts: {
         parameters: {
             query?: {
@@ -2711,6 +3381,8 @@ export interface operations {
     list_dead_letters: {
         parameters: {
             query?: {
+                state?: components["schemas"]["LetterState"] | null;
+                field?: string | null;
                 limit?: number;
                 before?: string | null;
             };
@@ -2731,6 +3403,224 @@ export interface operations {
             };
             /** @description No session, or it has expired: sign in. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A parameter or field is refused; `field` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A store does not answer; `Retry-After` says when to retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    read_dead_letter: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                letter: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeadLetter"];
+                };
+            };
+            /** @description No session, or it has expired: sign in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description There is no such thing, or it is outside your scope. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A parameter or field is refused; `field` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A store does not answer; `Retry-After` says when to retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    discard_dead_letter: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                letter: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DiscardRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeadLetter"];
+                };
+            };
+            /** @description No session, or it has expired: sign in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The role, the CSRF token or the origin does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description There is no such thing, or it is outside your scope. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The state has changed meanwhile. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A parameter or field is refused; `field` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A store does not answer; `Retry-After` says when to retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    replay_dead_letter: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                letter: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReplayRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeadLetter"];
+                };
+            };
+            /** @description No session, or it has expired: sign in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The role, the CSRF token or the origin does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description There is no such thing, or it is outside your scope. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The state has changed meanwhile. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3352,6 +4242,193 @@ export interface operations {
             };
             /** @description No session, or it has expired: sign in. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description There is no such thing, or it is outside your scope. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A parameter or field is refused; `field` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A store does not answer; `Retry-After` says when to retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    list_unknown: {
+        parameters: {
+            query?: {
+                limit?: number;
+                after?: string | null;
+                edges?: boolean | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UnknownPage"];
+                };
+            };
+            /** @description No session, or it has expired: sign in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A parameter or field is refused; `field` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A store does not answer; `Retry-After` says when to retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    adopt: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AdoptRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdoptionView"];
+                };
+            };
+            /** @description No session, or it has expired: sign in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The role, the CSRF token or the origin does not allow it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description There is no such thing, or it is outside your scope. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A parameter or field is refused; `field` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A store does not answer; `Retry-After` says when to retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    forget: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No session, or it has expired: sign in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The role, the CSRF token or the origin does not allow it. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };

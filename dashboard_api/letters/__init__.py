@@ -1,0 +1,1 @@
+"""Dead letters: looking at them, putting them back, setting them aside."""

@@ -1,0 +1,1 @@
+"""Unknown devices and edges, and their adoption."""
