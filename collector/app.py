@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ from collector.announce import Announcer
 from collector.feed import DecodedEntries, Feed
 from collector.ingest import Ingest
 from collector.media_projection import MediaProjection
+from collector.metrics import CollectorMetrics
 from collector.projector import Projection, Projector
 from collector.rules_projection import RulesProjection
 from collector.series_projection import SeriesProjection
@@ -25,6 +26,7 @@ from core.contracts.codec import encode
 from core.contracts.log import ACTIVATION, Activation
 from core.runtime.clock import Clock
 from core.runtime.link import Link, LinkOptions, Will
+from core.runtime.metrics import Source
 from core.runtime.settings import Settings
 from core.storage.journal import Append, Journal, OnFull
 from core.storage.media import MediaStore
@@ -67,6 +69,7 @@ class CollectorApp:
         self._clock = clock
         self._activation = activation
         self._name = name
+        self._path = settings.data / "collector.sqlite"
         self._on_failure = on_failure
         self._instance = uuid.uuid4().hex
         self._stack = ExitStack()
@@ -87,7 +90,7 @@ class CollectorApp:
         settings, stack = self._settings, self._stack
         settings.data.mkdir(parents=True, exist_ok=True)
         self.journal = Journal(
-            settings.data / "collector.sqlite",
+            self._path,
             owner=self._name,
             budget=settings.collector.journal_bytes,
             on_full=OnFull.REFUSE,
@@ -124,10 +127,11 @@ class CollectorApp:
             log_id,
         )
         self._rules = RulesProjection(self.records, self._clock, log_id, self._announcer.wake)
+        self._media = MediaProjection(media, self.records, self._clock, log_id)
         projections: list[Projection] = [
             self._series,
             self._rules,
-            MediaProjection(media, self.records, self._clock, log_id),
+            self._media,
         ]
         for projection in projections:
             # Known from the first entry on: a store that was never reached holds the log back.
@@ -137,9 +141,10 @@ class CollectorApp:
         for projector in self._projectors:
             projector.start()
             self._stack.callback(projector.stop)
-        ticker = Ticker(self.journal, self._clock, self._settings.collector.journal_retention_h)
-        ticker.start()
-        self._stack.callback(ticker.stop)
+        hours = self._settings.collector.journal_retention_h
+        self._ticker = Ticker(self.journal, self._clock, hours)
+        self._ticker.start()
+        self._stack.callback(self._ticker.stop)
 
     def _connect(self) -> None:
         self._ingest = Ingest(self.journal, self._clock, self._publish_receipt)
@@ -164,6 +169,19 @@ class CollectorApp:
         self._stack.callback(lambda: self._link.stop([self._farewell()]))
         self._announcer.start()
         self._stack.callback(self._announcer.stop)
+        self._measured = CollectorMetrics(
+            path=self._path,
+            journal=self.journal,
+            clock=self._clock,
+            ingest=self._ingest,
+            ticker=self._ticker,
+            projectors=self._projectors,
+            series=self._series,
+            rules=self._rules,
+            media=self._media,
+            announcer=self._announcer,
+            links={"batches": self._link, "plain": plain},
+        )
 
     def _publish_receipt(self, site: str, edge: str, receipt: Receipt, birth: int) -> None:
         self._link.publish(
@@ -192,6 +210,10 @@ class CollectorApp:
     def connected(self) -> bool:
         """Tell whether the broker can be reached."""
         return self._link.connected
+
+    def sources(self) -> Sequence[Source]:
+        """Return what Prometheus is told, once the collector runs."""
+        return self._measured.sources()
 
     def counts(self) -> CollectorCounts:
         """Return what was done since the start."""

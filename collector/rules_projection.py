@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import structlog
 from sqlalchemy.orm import Session
 
 from collector.feed import Chunk
-from core.contracts.log import BatchEntry, LogEntry, rejects_of
-from core.contracts.outputs import Output
+from collector.trail import tell_alerts
+from core.contracts.log import BatchEntry, EventEntry, LogEntry, rejects_of
+from core.contracts.outputs import AlertOutput, Output
 from core.runtime.clock import Clock
 from core.storage.records import Records, projection, refusals
 from rules.engine import Engine
@@ -41,13 +43,23 @@ class RulesProjection:
         self._engine = Engine()
         self._applied = 0
         self._kept = 0
-        self._kept_at = 0.0
+        self.kept_at = 0.0
+        """When (monotonic, s) the engine's state was last kept or loaded."""
         self._folded = 0
         self._pending: tuple[list[Output], list[refusals.DeadLetter]] = ([], [])
         self.outputs = 0
         self.dead_letters = 0
         self.busy_s = 0.0
         """Seconds spent in the engine."""
+        self.events = 0
+        """Events that were folded, those of a replay included."""
+        self.steps: Counter[tuple[str, str]] = Counter()
+        """Stored steps of alerts by rule and kind."""
+
+    @property
+    def engine(self) -> Engine:
+        """Return the engine, which is this projection's alone to change."""
+        return self._engine
 
     def open(self) -> int:
         """Load the engine's last state; return the position to fold on from."""
@@ -62,7 +74,7 @@ class RulesProjection:
                 # A state of another program version: the log rebuilds it, as far as it reaches.
                 log.warning("engine state not readable, folding the log anew", why=str(error))
                 self._kept = 0
-        self._kept_at = time.monotonic()
+        self.kept_at = time.monotonic()
         self._folded = self._kept
         return self._kept
 
@@ -81,6 +93,10 @@ class RulesProjection:
         letters: list[refusals.DeadLetter] = []
         for entry in chunk.entries:
             made = self._engine.apply(entry)
+            if isinstance(entry, BatchEntry):
+                self.events += entry.batch.size
+            elif isinstance(entry, EventEntry):
+                self.events += 1
             if entry.pos > self._applied:
                 outputs += made
                 letters += letters_of(entry, self._log_id)
@@ -90,7 +106,7 @@ class RulesProjection:
 
     def _store(self, position: int) -> None:
         outputs, letters = self._pending
-        keep = time.monotonic() - self._kept_at > _SNAPSHOT_S
+        keep = time.monotonic() - self.kept_at > _SNAPSHOT_S
         if not outputs and not letters and not keep:
             return
         with self._records.session() as session:
@@ -99,8 +115,12 @@ class RulesProjection:
         self._on_stored()
         self.outputs += len(outputs)
         self.dead_letters += len(letters)
+        self.steps.update(
+            (o.alert.rule, o.step.value) for o in outputs if isinstance(o, AlertOutput)
+        )
+        tell_alerts(outputs)
         if keep:
-            self._kept, self._kept_at = position, time.monotonic()
+            self._kept, self.kept_at = position, time.monotonic()
 
     def _write(
         self,

@@ -146,7 +146,7 @@ def collector(
     loaded, clock = _prepare(settings_file, "collector")
     activation = read_activation(loaded, topology)
     part = CollectorApp(loaded, clock, activation=activation, on_failure=end_process)
-    _serve(part, "The collector runs.")
+    _serve(part, loaded, "collector", "The collector runs.")
 
 
 @app.command()
@@ -156,7 +156,7 @@ def worker(settings_file: SettingsFile = None) -> None:
     from worker.app import WorkerApp
 
     loaded, clock = _prepare(settings_file, "worker")
-    _serve(WorkerApp(loaded, clock), "The worker runs.")
+    _serve(WorkerApp(loaded, clock), loaded, "worker", "The worker runs.")
 
 
 @app.command()
@@ -166,7 +166,8 @@ def api(settings_file: SettingsFile = None) -> None:
     from dashboard_api.app import ApiApp
 
     loaded, clock = _prepare(settings_file, "api")
-    _serve(ApiApp(loaded, clock), f"The console listens on {loaded.api.host}:{loaded.api.port}.")
+    where = f"{loaded.api.host}:{loaded.api.port}"
+    _serve(ApiApp(loaded, clock), loaded, "api", f"The console listens on {where}.")
 
 
 @app.command()
@@ -206,7 +207,8 @@ def simulate(
 
     loaded, clock = _prepare(settings_file, "simulators")
     part = SimulatorsApp(loaded, clock, scenario=scenario, seed=seed)
-    _serve(part, f"The simulated community runs; its files are in {part.folder}.")
+    told = f"The simulated community runs; its files are in {part.folder}."
+    _serve(part, loaded, "simulators", told)
 
 
 app.command()(_plainly(traffic.record))
