@@ -62,7 +62,7 @@ GATEWAYS = Spec(
 )  # fmt: skip
 DRIVERS = Spec(
     "estate_edge_driver_counts_total", "counter",
-    "What the drivers counted, all of one kind together: reached, emitted, refused, …",
+    "What the drivers counted, all of one kind together: reached, emitted, refused and so on.",
     ("driver", "what"),
 )  # fmt: skip
 REPORTED = Spec(

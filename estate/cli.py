@@ -236,14 +236,22 @@ def sign_in_link(settings_file: SettingsFile = None) -> None:
 
 @app.command()
 @_plainly
-def doctor(settings_file: SettingsFile = None) -> None:
-    """Look at every part and say what is broken, and what to do about it."""
-    from estate.doctor import examine
+def doctor(
+    settings_file: SettingsFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Look at every part and say what is broken, since when, and what to do about it.
+
+    It only reads, and works while the parts are down. Exit code 1 when something is broken.
+    """
+    from estate.doctor import examine, report
 
     findings = examine(settings.load(settings_file))
-    for finding in findings:
-        mark, colour = ("ok ", "green") if finding.ok else ("BAD", "red")
-        typer.secho(f"{mark}  {finding.part}: {finding.text}", fg=colour)
+    if as_json:
+        typer.echo(report.as_json(findings))
+    else:
+        for finding in findings:
+            typer.secho(report.line(finding), fg="green" if finding.ok else "red")
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
 

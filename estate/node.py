@@ -247,6 +247,15 @@ class Node:
             self._untold.clear()
 
 
+def last_clock(settings: Settings) -> ScaledClock | None:
+    """Return the clock of the `estate run` that used the data folder last, None without one."""
+    try:
+        text = (settings.data / RUN_FILE).read_text(encoding="utf-8")
+    except OSError:
+        return None
+    return ScaledClock.of(text)
+
+
 def _taken(port: int) -> bool:
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=0.2):

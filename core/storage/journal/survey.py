@@ -94,3 +94,22 @@ def survey(path: Path) -> Iterator[Survey]:
         raise JournalError(f"{path}: cannot be read: {error}") from error
     finally:
         connection.close()
+
+
+def holder(path: Path) -> int | None:
+    """Return the process that holds a journal's lock (0: of another namespace), None if free.
+
+    It looks (Linux: at ``/proc/locks``) and never takes the lock, which would keep its owner out.
+    """
+    lock = path.with_suffix(path.suffix + ".lock")
+    try:
+        inode = lock.stat().st_ino
+        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        # 1: FLOCK  ADVISORY  WRITE 4711 08:01:131 0 EOF
+        words = line.split()
+        if "FLOCK" in words and "->" not in words and words[5].rpartition(":")[2] == str(inode):
+            return max(int(words[4]), 0)
+    return None

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from core.contracts.outputs import Presence
 from core.storage.records import alerts, changes, counters, refusals
-from core.storage.records.models import DeclaredLoss, EdgeState, PresenceRow
+from core.storage.records.models import DeclaredLoss, DeviceRow, EdgeState, PresenceRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,14 @@ class Census:
 def census(session: Session, now: int) -> Census:
     """Count, as of ``now`` (ms); a few milliseconds for a street."""
     numbers = counters.read_all(session)
-    heard = session.execute(
-        select(PresenceRow.presence, func.count()).group_by(PresenceRow.presence)
-    )
-    presence = {name.value: 0 for name in Presence} | {row[0]: row[1] for row in heard}
+    presence = {name.value: 0 for name in Presence}
+    heard = select(PresenceRow.presence, func.count()).select_from(DeviceRow)
+    for state, count in session.execute(
+        heard.outerjoin(PresenceRow, PresenceRow.device == DeviceRow.id).group_by(
+            PresenceRow.presence
+        )
+    ):
+        presence[state or Presence.UNKNOWN.value] += count
     edges = {"drained": 0, "behind": 0, "offline": 0}
     states = select(EdgeState.online, EdgeState.drained, func.count())
     for online, drained, count in session.execute(

@@ -47,13 +47,21 @@ class Records:
         """Return ``sqlite`` or ``postgresql``."""
         return self._url.get_backend_name()
 
-    def open(self) -> Records:
+    def open(self, *, migrating: bool = True) -> Records:
         """Connect and migrate to the newest schema; several processes may do so at once.
+
+        Without ``migrating`` nothing is made or changed, and another schema is refused.
 
         Raises:
             StoreUnavailableError: the database does not answer.
             SettingsError: the address is of another database, or its schema is a newer one.
         """
+        if (
+            not migrating
+            and self.dialect == "sqlite"
+            and not Path(str(self._url.database)).exists()
+        ):
+            raise StoreUnavailableError(f"{self._url.database}: there are no records yet")
         engine = _sqlite_engine(self._url) if self.dialect == "sqlite" else _pg_engine(self._url)
         options: dict[str, Any] = {_READING: True}
         if self.dialect == "postgresql":
@@ -61,7 +69,10 @@ class Records:
         reader = engine.execution_options(**options)
         try:
             with _translated():
-                migrate.upgrade(engine, reader)
+                if migrating:
+                    migrate.upgrade(engine, reader)
+                else:
+                    migrate.check(reader)
         except BaseException:
             engine.dispose()
             raise
