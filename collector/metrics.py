@@ -84,7 +84,7 @@ EVENTS = Spec(
 RULE_TIME = Spec("estate_collector_rules_seconds_total", "counter", "Seconds spent in the engine.")
 OUTPUTS = Spec("estate_collector_rules_outputs_total", "counter", "Outputs of the rules, stored.")
 STEPS = Spec(
-    "estate_collector_alert_steps_total", "counter", "Steps of alerts: raised, worsened, cleared and so on.",
+    "estate_collector_alert_steps_total", "counter", "Steps of alerts: raised, cleared and so on.",
     ("rule", "step"),
 )  # fmt: skip
 NOT_FOLDED = Spec(

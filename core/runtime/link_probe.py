@@ -7,6 +7,7 @@ import secrets
 import ssl
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from paho.mqtt import client as paho
@@ -19,6 +20,8 @@ from core.runtime.link import identify
 from core.runtime.settings import BrokerSettings
 
 _LOOP_S = 0.1
+#: What is retained comes at once after the subscription.
+_LISTEN_S = 0.5
 
 Stage = Literal["unreachable", "tls", "refused", "silent"]
 
@@ -31,8 +34,19 @@ class ProbeError(EstateError):
         super().__init__(why)
 
 
-def probe(broker: BrokerSettings, topics: Sequence[str], timeout_s: float) -> list[str]:
-    """Connect, subscribe and disconnect; return the topics that the broker refuses.
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The topics that the broker refuses, and what it keeps retained on the others.
+
+    Mosquitto's access file refuses no subscription: it delivers nothing.
+    """
+
+    refused: list[str]
+    retained: dict[str, bytes]
+
+
+def probe(broker: BrokerSettings, topics: Sequence[str], timeout_s: float) -> Answer:
+    """Connect, subscribe, listen for a moment and disconnect.
 
     Raises ProbeError when there is no connection, and SettingsError as a part would.
     """
@@ -46,6 +60,13 @@ def probe(broker: BrokerSettings, topics: Sequence[str], timeout_s: float) -> li
     identify(client, broker)
     client.on_connect = lambda _client, _data, _flags, code, _properties: answers.put(code)
     client.on_subscribe = lambda _client, _data, _mid, codes, _properties: answers.put(codes)
+    retained: dict[str, bytes] = {}
+
+    def keep(_client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        if message.retain:
+            retained[message.topic] = bytes(message.payload)
+
+    client.on_message = keep
     client.connect_timeout = timeout_s
     try:
         client.connect(broker.host, broker.port, keepalive=15, clean_start=True)
@@ -61,7 +82,11 @@ def probe(broker: BrokerSettings, topics: Sequence[str], timeout_s: float) -> li
             raise ProbeError("refused", f"refused: {code}")
         client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in topics])
         codes: list[ReasonCode] = _await(client, answers, timeout_s)
-        return [t for t, answer in zip(topics, codes, strict=True) if answer.is_failure]
+        until = time.monotonic() + _LISTEN_S
+        while time.monotonic() < until and not retained.keys() >= set(topics):
+            client.loop(_LOOP_S)
+        refused = [t for t, answer in zip(topics, codes, strict=True) if answer.is_failure]
+        return Answer(refused, retained)
     finally:
         client.disconnect()
 

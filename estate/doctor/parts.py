@@ -7,8 +7,10 @@ import os
 import httpx
 
 from core.contracts import topics
-from core.contracts.errors import StoreUnavailableError
-from core.runtime.link_probe import ProbeError, probe
+from core.contracts.batch import CollectorStatus, decode_struct
+from core.contracts.errors import ContractError, StoreUnavailableError
+from core.runtime.link_probe import Answer, ProbeError, probe
+from core.storage.journal.survey import holder
 from core.storage.records import processes as process_rows
 from core.storage.series import open_reader
 from estate.activation import read_rules
@@ -28,17 +30,32 @@ def broker(patient: Patient) -> str:
     """Connect to the broker as a part does, and subscribe to what the collector listens to."""
     settings = patient.settings.broker
     where = f"{settings.host}:{settings.port}"
-    wanted = [topics.ALL_STATUS, topics.COLLECTOR_STATUS]
     try:
-        refused = probe(settings, wanted, _BROKER_S)
+        answer = probe(settings, [topics.COLLECTOR_STATUS], _BROKER_S)
     except ProbeError as error:
         raise BrokenError(f"{where}: {error}", _REMEDIES[error.stage]) from None
-    if refused:
+    if answer.refused:
         raise BrokenError(
-            f"{where} lets us in, but not listen to {', '.join(refused)}",
-            "see the broker's access list (ACL) for the collector's name",
+            f"{where} lets us in, but not listen to {', '.join(answer.refused)}",
+            "see the broker's access list (ACL) for this name",
+        )
+    if holder(patient.log) is not None and not _says_online(answer):
+        raise BrokenError(
+            f"{where} lets us in, but does not show that the collector of this folder is online",
+            "see whether the broker's access list (ACL) lets this name read "
+            f"{topics.COLLECTOR_STATUS}, and {patient.settings.data / 'logs' / 'collector.log'}",
         )
     return f"{where} lets us in and listen"
+
+
+def _says_online(answer: Answer) -> bool:
+    payload = answer.retained.get(topics.COLLECTOR_STATUS)
+    if payload is None:
+        return False
+    try:
+        return decode_struct(payload, CollectorStatus).online
+    except ContractError:
+        return False
 
 
 def series(patient: Patient) -> str:

@@ -62,7 +62,10 @@ class Records:
             and not Path(str(self._url.database)).exists()
         ):
             raise StoreUnavailableError(f"{self._url.database}: there are no records yet")
-        engine = _sqlite_engine(self._url) if self.dialect == "sqlite" else _pg_engine(self._url)
+        if self.dialect == "sqlite":
+            engine = _sqlite_engine(self._url, readonly=not migrating)
+        else:
+            engine = _pg_engine(self._url)
         options: dict[str, Any] = {_READING: True}
         if self.dialect == "postgresql":
             options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
@@ -132,12 +135,12 @@ def _normalise(url: str) -> URL:
     raise SettingsError(f"records.url: {backend} is unknown; use sqlite:/// or postgresql://")
 
 
-def _sqlite_engine(url: URL) -> Engine:
+def _sqlite_engine(url: URL, *, readonly: bool) -> Engine:
     path = Path(str(url.database))
     engine = create_engine(
         url,
         module=pysqlite3.dbapi2,
-        creator=lambda: sqlite.connect(path, busy_s=_BUSY_S),
+        creator=lambda: sqlite.connect(path, readonly=readonly, busy_s=_BUSY_S),
         json_serializer=dump_json,
         json_deserializer=json.loads,
         pool_size=8,
