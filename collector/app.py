@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import uuid
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -140,11 +141,17 @@ class CollectorApp:
         self._projectors = [Projector(p, Feed(self.journal, decoded)) for p in projections]
         for projector in self._projectors:
             projector.start()
-            self._stack.callback(projector.stop)
+        self._stack.callback(self._stop_projectors)
         hours = self._settings.collector.journal_retention_h
         self._ticker = Ticker(self.journal, self._clock, hours)
         self._ticker.start()
         self._stack.callback(self._ticker.stop)
+
+    def _stop_projectors(self) -> None:
+        """Let all fold what is left at once: one after the other would take too long."""
+        with ThreadPoolExecutor(len(self._projectors)) as pool:
+            for done in [pool.submit(projector.stop) for projector in self._projectors]:
+                done.result()
 
     def _connect(self) -> None:
         self._ingest = Ingest(self.journal, self._clock, self._publish_receipt)

@@ -10,7 +10,7 @@ import structlog
 
 from collector.streams import StreamKey
 from core.contracts.outputs import AlertOutput, Output
-from core.runtime.trail import follow, opening
+from core.runtime.trail import Trail, opening
 from core.storage.journal import Placed
 
 log = structlog.get_logger(__name__)
@@ -23,11 +23,12 @@ class JournalTrail:
     """Gathers what became durable together; used by one thread."""
 
     def __init__(self) -> None:
+        self._trail = Trail(log)
         self._noted: dict[StreamKey, list[tuple[int, int]]] = {}
 
     def note(self, key: StreamKey, seq: int, placed: Future[list[Placed]]) -> None:
         """Note that a batch is durable; ``placed`` is the journal's answer."""
-        if log.is_enabled_for(logging.DEBUG):
+        if self._trail.wanted:
             self._noted.setdefault(key, []).append((seq, placed.result()[-1].pos))
 
     def tell(self) -> None:
@@ -37,8 +38,8 @@ class JournalTrail:
         noted, self._noted = self._noted, {}
         for key, found in noted.items():
             seqs, positions = zip(*found, strict=True)
-            follow(
-                log, "batches journalled", key.edge, key.epoch, key.lane, seqs,
+            self._trail.tell(
+                "batches journalled", key.edge, key.epoch, key.lane, seqs,
                 site=key.site, first_pos=min(positions), last_pos=max(positions),
             )  # fmt: skip
 

@@ -14,7 +14,7 @@ from core.contracts.codec import encode, make_event
 from core.contracts.errors import ContractError
 from core.contracts.events import KINDS, Lane
 from core.runtime.clock import Clock
-from core.runtime.trail import follow
+from core.runtime.trail import Trail
 from core.storage.journal import Append, Growth, Journal, OnFull, Tombstone
 
 log = structlog.get_logger(__name__)
@@ -104,6 +104,7 @@ class Outbox:
     ) -> None:
         self._heard = heard
         self._edge = edge
+        self._trail = Trail(log)
         self._journal = journal
         self._clock = clock
         self._on_commit = on_commit
@@ -177,8 +178,8 @@ class Outbox:
         else:
             placed = await asyncio.wrap_future(self._journal.extend(append, GROWTH))
         self.events += append.events
-        follow(
-            log, "batch journalled", self._edge, self._journal.epoch, append.lane, [placed.seq],
+        self._trail.tell(
+            "batch journalled", self._edge, self._journal.epoch, append.lane, [placed.seq],
             events=append.events,
         )  # fmt: skip
         self._on_commit()

@@ -35,7 +35,7 @@ from core.contracts.window import LaneWindow
 from core.runtime.clock import Clock
 from core.runtime.link import Link, LinkOptions, Message, Will
 from core.runtime.settings import BrokerSettings
-from core.runtime.trail import follow
+from core.runtime.trail import Trail
 from core.storage.journal import Entry, Journal, JournalReader, LaneBounds
 from edge.greeting import Greeting
 from edge.outbox import WINDOW
@@ -122,6 +122,7 @@ class Uplink:
             )
         self._link.on_up(lambda: self._post("up"))
         self._link.on_down(lambda: self._post("down"))
+        self._trail = Trail(log)
         self._pace = Pace()
         self._begin()
         self._instance: str | None = None
@@ -341,7 +342,7 @@ class Uplink:
             self._windows[lane].on_receipt(seq, now)
             self._stalls = 0
             through = range(seq - gone + 1, seq + 1)
-            follow(log, "batches receipted", self._edge, self._journal.epoch, lane, through)
+            self._trail.tell("batches receipted", self._edge, self._journal.epoch, lane, through)
         self._greeting.answer(answer.birth, retained=answer.retained)
 
     def _start_new_epoch(self, receipt: Receipt) -> None:
@@ -371,7 +372,7 @@ class Uplink:
             window.on_sent(entry.seq, time.monotonic())
             self.sent_batches += 1
         sent = (entry.seq for entry in entries)
-        follow(log, "batches sent", self._edge, self._journal.epoch, lane, sent)
+        self._trail.tell("batches sent", self._edge, self._journal.epoch, lane, sent)
         return bool(entries)
 
     def _publish(self, lane: Lane, entry: Entry, oldest: int) -> None:

@@ -17,17 +17,25 @@ def batch_id(edge: str, epoch: str, lane: str, seq: int) -> str:
     return f"{edge}/{epoch}/{lane}/{seq}"
 
 
-def follow(
-    log: Any, what: str, edge: str, epoch: str, lane: str, seqs: Iterable[int], **more: Any
-) -> None:
-    """Say of some batches of a lane what became of them, if anybody wants to know.
+class Trail:
+    """Says of batches what became of them, if anybody wants to know.
 
-    ``log`` is a structlog logger; each id is spelled out, so that it can be searched for.
+    ``log`` is a structlog logger. Whether its level is debug is asked once: a question for
+    every batch would cost more than all the rest that is said here.
     """
-    if log.is_enabled_for(logging.DEBUG):
-        batches = [batch_id(edge, epoch, lane, seq) for seq in seqs]
-        if batches:
-            log.debug(what, batches=batches, **more)
+
+    def __init__(self, log: Any) -> None:
+        self._log = log.bind()
+        self.wanted: bool = self._log.is_enabled_for(logging.DEBUG)
+
+    def tell(
+        self, what: str, edge: str, epoch: str, lane: str, seqs: Iterable[int], **more: Any
+    ) -> None:
+        """Say it of some batches of a lane; each id is spelled out, to be searched for."""
+        if self.wanted:
+            batches = [batch_id(edge, epoch, lane, seq) for seq in seqs]
+            if batches:
+                self._log.debug(what, batches=batches, **more)
 
 
 def opening(reason: dict[str, Any]) -> dict[str, Any]:

@@ -203,8 +203,16 @@ def test_the_doctor_finds_nothing_in_a_town_that_is_well_and_everything_in_one_t
 ) -> None:
     code, findings = doctor(running)
     assert code == 0, [finding for finding in findings if not finding["ok"]]
-    running.process.terminate()
-    assert running.process.wait(10) == 0
+    with running.http.stream("GET", "/api/v1/live") as reader:
+        assert reader.status_code == 200
+        running.process.terminate()  # also with a reader who never lets go
+        assert running.process.wait(10) == 0
+    words = running.said() + "".join(
+        path.read_text() for path in (running.data / "logs").glob("*.log")
+    )
+    assert "did not stop in time" not in words, "nobody had to be killed"
+    assert "not stopped in time" not in words
+    assert running.audit() > 0, "what was journalled is stored"
     code, findings = doctor(running)
     assert code == 1
     bad = {f["part"]: f for f in findings if not f["ok"]}
