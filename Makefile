@@ -38,6 +38,7 @@ check: ## Formatting, lint, types, import rules, generated documents
 	$(BIN)/mypy
 	$(BIN)/python -m core.contracts.schema --check
 	$(BIN)/python -m scripts.settings_reference --check
+	$(BIN)/python -m scripts.metrics_reference --check
 	$(BIN)/python -m pytest -q tests/test_imports.py tests/test_house.py
 	$(BIN)/python scripts/setup.py npm run --silent generate -- --check
 	$(BIN)/python scripts/setup.py npm run check
@@ -51,6 +52,7 @@ docs: ## Write the generated documents anew
 	@$(SETUP) test
 	$(BIN)/python -m core.contracts.schema
 	$(BIN)/python -m scripts.settings_reference
+	$(BIN)/python -m scripts.metrics_reference
 	$(BIN)/python -m dashboard_api.openapi
 	$(BIN)/python scripts/setup.py npm run --silent generate
 

@@ -188,7 +188,7 @@ async def _drain(journal: Journal, port: int, clock: ScaledClock, doors: int) ->
         site=SITE, edge=EDGE, journal=journal, broker=BrokerSettings(port=port), clock=clock,
         version="bench", fresh_state=fresh,
     )  # fmt: skip
-    outbox = Outbox(journal, clock, uplink.wake, lambda: uplink.heard)
+    outbox = Outbox(journal, clock, uplink.wake, lambda: uplink.heard, edge=EDGE)
     uplink.start()
     try:
         while not uplink.online:  # noqa: ASYNC110 (the uplink's thread decides)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -15,9 +14,10 @@ from collector.adoptions import Adoptions
 from collector.announce import Announcer
 from collector.companion import Companion
 from collector.desk import Desk
-from collector.followers import STORES, Followers, store_projections
+from collector.followers import STORES, Followers, at_once, store_projections
 from collector.ingest import Ingest
-from collector.projector import Projection
+from collector.metrics import CollectorMetrics
+from collector.projector import Projection, ProjectorState, done_by
 from collector.replays import Replays
 from collector.rules_projection import RulesProjection
 from collector.ticker import Ticker
@@ -27,6 +27,7 @@ from core.contracts.codec import encode
 from core.contracts.log import Activation
 from core.runtime.clock import Clock, ScaledClock
 from core.runtime.link import Link, LinkOptions, Will
+from core.runtime.metrics import Source
 from core.runtime.settings import Settings
 from core.storage.journal import Journal, OnFull
 from core.storage.records import Records
@@ -65,6 +66,7 @@ class CollectorApp:
         self._clock = clock
         self._activation = activation
         self._name = name
+        self._path = settings.data / "collector.sqlite"
         self._on_failure = on_failure
         self._instance = uuid.uuid4().hex
         self._stack = ExitStack()
@@ -85,7 +87,7 @@ class CollectorApp:
         settings, stack = self._settings, self._stack
         settings.data.mkdir(parents=True, exist_ok=True)
         self.journal = Journal(
-            settings.data / "collector.sqlite",
+            self._path,
             owner=self._name,
             budget=settings.collector.journal_bytes,
             on_full=OnFull.REFUSE,
@@ -106,11 +108,11 @@ class CollectorApp:
     def _project(self) -> None:
         log_id = self.journal.epoch
         settings, journal, clock = self._settings, self.journal, self._clock
-        rules = RulesProjection(self.records, clock, log_id, self._announcer.wake)
-        for name in (rules.name, *STORES):
+        self._rules = RulesProjection(self.records, clock, log_id, self._announcer.wake)
+        for name in (self._rules.name, *STORES):
             # Known from the first entry on: a store that was never reached holds the log back.
             journal.advance(name, 0).result()
-        here: list[Projection] = [rules]
+        here: list[Projection] = [self._rules]
         self._followers: list[Followers | Companion] = []
         if settings.collector.companion and isinstance(clock, ScaledClock):
             self._followers.append(Companion(settings, clock, journal, STORES))
@@ -119,10 +121,13 @@ class CollectorApp:
         self._followers.append(Followers(journal, here))
         for followers in self._followers:
             followers.start()
-            self._stack.callback(followers.stop)
-        ticker = Ticker(journal, clock, settings.collector.journal_retention_h)
-        ticker.start()
-        self._stack.callback(ticker.stop)
+        self._stack.callback(lambda: at_once(followers.stop for followers in self._followers))
+        self._ticker = Ticker(journal, clock, settings.collector.journal_retention_h)
+        self._ticker.start()
+        self._stack.callback(self._ticker.stop)
+
+    def _states(self) -> list[ProjectorState]:
+        return [state for followers in self._followers for state in followers.states()]
 
     def _connect(self) -> None:
         self._ingest = Ingest(self.journal, self._clock, self._publish_receipt)
@@ -151,6 +156,16 @@ class CollectorApp:
         desk = Desk([self._adoptions, replays])
         desk.start()
         self._stack.callback(desk.stop)
+        self._measured = CollectorMetrics(
+            journal=self.journal,
+            clock=self._clock,
+            ingest=self._ingest,
+            ticker=self._ticker,
+            states=self._states,
+            rules=self._rules,
+            announcer=self._announcer,
+            links={"batches": self._link, "plain": plain},
+        )
 
     def _publish_receipt(self, site: str, edge: str, receipt: Receipt, birth: int) -> None:
         self._link.publish(
@@ -180,15 +195,16 @@ class CollectorApp:
         """Tell whether the broker can be reached."""
         return self._link.connected
 
+    def sources(self) -> Sequence[Source]:
+        """Return what Prometheus is told, once the collector runs."""
+        return self._measured.sources()
+
     def counts(self) -> CollectorCounts:
         """Return what was done since the start."""
-        states = [state for some in self._followers for state in some.states()]
-        done = Counter[str]()
-        for state in states:
-            done.update(state.done)
+        states = self._states()
         return CollectorCounts(
             ingest=dict(self._ingest.counts),
-            done=dict(done),
+            done=dict(done_by(states)),
             positions={state.name: state.position for state in states},
             journal=self.journal.position,
             trouble={state.name: state.trouble for state in states if state.trouble is not None},

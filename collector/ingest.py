@@ -18,6 +18,7 @@ import structlog
 
 from collector.edges import EdgeRegister
 from collector.streams import Stream, StreamKey, Verdict, parse_lane
+from collector.trail import JournalTrail
 from core.contracts import topics
 from core.contracts.batch import (
     MAX_MEDIA_BYTES,
@@ -61,6 +62,7 @@ class _Settled:
     key: StreamKey
     seq: int
     error: BaseException | None
+    placed: Future[list[Placed]]
 
 
 _Away = str
@@ -82,6 +84,7 @@ class Ingest:
         self._dirty: dict[tuple[str, str], str] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._trail = JournalTrail()
         self.counts: Counter[str] = Counter()
 
     def start(self) -> None:
@@ -209,7 +212,7 @@ class Ingest:
         stream.accept(seq)
         # All or none: a hole is declared when the batch behind it is taken, and only once.
         self._journal.append(*appends, batch).add_done_callback(
-            lambda future: self._inbox.put(_Settled(key, seq, future.exception()))
+            lambda future: self._inbox.put(_Settled(key, seq, future.exception(), future))
         )
 
     def _streams_of(self, key: StreamKey) -> dict[Lane, Stream]:
@@ -230,6 +233,7 @@ class Ingest:
         stream = self._stream(item.key)
         if item.error is None:
             stream.commit(item.seq)
+            self._trail.note(item.key, item.seq, item.placed)
             self._dirty[item.key.site, item.key.edge] = item.key.epoch
             return
         if stream.accepted > stream.committed:
@@ -284,7 +288,9 @@ class Ingest:
         self._keep(message, Append(UNREADABLE, body, self._clock.now_ms()), family)
 
     def _send_receipts(self) -> None:
+        self._trail.tell()
         dirty, self._dirty = self._dirty, {}
+        self.counts["receipts"] += len(dirty)
         for (site, edge), epoch in dirty.items():
             lanes = self._streams.get((site, edge, epoch), {})
             committed = {str(lane): stream.committed for lane, stream in lanes.items()}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -57,6 +59,14 @@ class ProjectorState:
     failures: int = 0
     trouble: str | None = None
     done: dict[str, int] = field(default_factory=dict)
+
+
+def done_by(states: Iterable[ProjectorState]) -> Counter[str]:
+    """Return what several projections have done, by name."""
+    done = Counter[str]()
+    for state in states:
+        done.update(state.done)
+    return done
 
 
 class Projector:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import structlog
 from sqlalchemy.orm import Session
 
 from collector.feed import Chunk
+from collector.trail import tell_alerts
 from core.contracts import log as logs
-from core.contracts.log import BatchEntry, LogEntry, ReplayEntry, UnreadableEntry
-from core.contracts.outputs import Output
+from core.contracts.log import BatchEntry, EventEntry, LogEntry, ReplayEntry, UnreadableEntry
+from core.contracts.outputs import AlertOutput, Output
 from core.runtime.clock import Clock
 from core.storage.records import Records, letters, projection, refusals
 from rules.engine import Engine
@@ -44,13 +46,23 @@ class RulesProjection:
         self._engine = Engine()
         self._applied = 0
         self._kept = 0
-        self._kept_at = 0.0
+        self.kept_at = 0.0
+        """When (monotonic, s) the engine's state was last kept or loaded."""
         self._folded = 0
         self._pending: _Pending = ([], [], [])
         self.outputs = 0
         self.dead_letters = 0
         self.busy_s = 0.0
         """Seconds spent in the engine."""
+        self.events = 0
+        """Events that were folded, those of a replay included."""
+        self.steps: Counter[tuple[str, str]] = Counter()
+        """Stored steps of alerts by rule and kind."""
+
+    @property
+    def engine(self) -> Engine:
+        """Return the engine, which is this projection's alone to change."""
+        return self._engine
 
     def open(self) -> int:
         """Load the engine's last state; return the position to fold on from."""
@@ -65,7 +77,7 @@ class RulesProjection:
                 # A state of another program version: the log rebuilds it, as far as it reaches.
                 log.warning("engine state not readable, folding the log anew", why=str(error))
                 self._kept = 0
-        self._kept_at = time.monotonic()
+        self.kept_at = time.monotonic()
         self._folded = self._kept
         return self._kept
 
@@ -85,6 +97,10 @@ class RulesProjection:
         replayed: list[letters.Replayed] = []
         for entry in chunk.entries:
             made = self._engine.apply(entry)
+            if isinstance(entry, BatchEntry):
+                self.events += entry.batch.size
+            elif isinstance(entry, EventEntry):
+                self.events += 1
             if entry.pos > self._applied:
                 outputs += made
                 refused += letters_of(entry, self._log_id)
@@ -98,7 +114,7 @@ class RulesProjection:
 
     def _store(self, position: int) -> None:
         outputs, refused, replayed = self._pending
-        keep = time.monotonic() - self._kept_at > _SNAPSHOT_S
+        keep = time.monotonic() - self.kept_at > _SNAPSHOT_S
         if not outputs and not refused and not replayed and not keep:
             return
         with self._records.session() as session:
@@ -107,8 +123,12 @@ class RulesProjection:
         self._on_stored()
         self.outputs += len(outputs)
         self.dead_letters += len(refused)
+        self.steps.update(
+            (o.alert.rule, o.step.value) for o in outputs if isinstance(o, AlertOutput)
+        )
+        tell_alerts(outputs)
         if keep:
-            self._kept, self._kept_at = position, time.monotonic()
+            self._kept, self.kept_at = position, time.monotonic()
 
     def _write(
         self,

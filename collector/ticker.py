@@ -27,6 +27,7 @@ class Ticker:
         self._retention_ms = int(retention_h * 3_600_000)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self.ticks = 0
         self.refused = 0
 
     def start(self) -> None:
@@ -50,6 +51,8 @@ class Ticker:
                 self.refused += 1
                 if self.refused == 1:
                     log.error("the log takes no ticks", why=str(error))
+            else:
+                self.ticks += 1
             number += 1
             if number % 30 == 0 or error is not None:
                 try:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -18,11 +18,13 @@ from core.contracts import topics
 from core.contracts.errors import EstateError
 from core.runtime.clock import Clock, ScaledClock
 from core.runtime.link import Link, LinkOptions, Message
+from core.runtime.link_metrics import links
+from core.runtime.metrics import Source
 from core.runtime.settings import ApiSettings, Settings
 from core.storage.media import MediaStore
 from core.storage.records import Records
 from core.storage.series import open_reader
-from dashboard_api import console, problems
+from dashboard_api import console, metrics, problems
 from dashboard_api.alerts.endpoints import router as alerts
 from dashboard_api.auth.endpoints import link_router
 from dashboard_api.auth.endpoints import router as session
@@ -41,6 +43,7 @@ from dashboard_api.live.hub import LiveHub
 from dashboard_api.live.source import RecordsSource
 from dashboard_api.media.endpoints import router as media
 from dashboard_api.quarantine.endpoints import router as quarantine
+from dashboard_api.requests import RequestMeasures, RequestTrail
 from dashboard_api.security import BoundedBody, KnownHosts, SecurityHeaders, check_transport
 from dashboard_api.series.endpoints import router as series
 from dashboard_api.series.service import SeriesService
@@ -58,12 +61,15 @@ _GZIP_LEVEL = 5
 
 
 def create_app(
-    services: Services | None, api: ApiSettings, static: Path = console.STATIC
+    services: Services | None,
+    api: ApiSettings,
+    static: Path = console.STATIC,
+    measures: RequestMeasures | None = None,
 ) -> FastAPI:
     """Build the app: routes, handlers and middleware; opens nothing.
 
     ``services`` is None where only the description is wanted. The middleware stands from the
-    inside out: last resort, bounded body, gzip, known hosts, security headers.
+    inside out: last resort, bounded body, gzip, known hosts, security headers, request trail.
     """
     app = FastAPI(
         title="smart-estate",
@@ -88,6 +94,7 @@ def create_app(
     app.add_middleware(GZipMiddleware, minimum_size=_GZIP_FROM_BYTES, compresslevel=_GZIP_LEVEL)
     app.add_middleware(KnownHosts, api=api)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(RequestTrail, measures=measures or RequestMeasures())
     return app
 
 
@@ -115,6 +122,8 @@ class ApiApp:
         self._static = static
         self._passwords = passwords or Passwords()
         self._records = Records(settings.records_url)
+        self._measures = RequestMeasures()
+        self._link: Link | None = None
         self._cleanup = AsyncExitStack()
         self._listener: socket.socket | None = None
         self._services: Services | None = None
@@ -130,6 +139,15 @@ class ApiApp:
         if self._services is None:
             raise RuntimeError("the API has not been started")
         return self._services
+
+    def sources(self) -> Sequence[Source]:
+        """Return what Prometheus is told, once the API runs."""
+        services, link = self.services, self._link
+        return (
+            self._measures.collect,
+            lambda: metrics.collect(services.hub, services.series),
+            lambda: links({} if link is None else {"wake": link}),
+        )
 
     async def start(self) -> None:
         """Open the records, follow the live sequence, and listen.
@@ -159,7 +177,7 @@ class ApiApp:
         hub = LiveHub(RecordsSource(self._records))
         speed = self._clock.speed if isinstance(self._clock, ScaledClock) else 1.0
         dispatcher = Dispatcher(speed)
-        link = self._make_link(hub, dispatcher)
+        self._link = link = self._make_link(hub, dispatcher)
         server: list[EmbeddedServer] = []
         self._services = services = Services(
             settings=self._settings,
@@ -183,7 +201,7 @@ class ApiApp:
             commands=dispatcher,
             abort=lambda peer: server[0].abort(peer),
         )
-        app = create_app(services, self._settings.api, self._static)
+        app = create_app(services, self._settings.api, self._static, self._measures)
         server.append(make_server(app, self._settings.api))
         await self._serve(stack, server[0], self._listener)
         await hub.start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from importlib.metadata import version
@@ -13,6 +13,7 @@ import structlog
 
 from core.contracts.errors import ContractError, JournalError, SettingsError
 from core.runtime.clock import Clock
+from core.runtime.metrics import Source
 from core.runtime.settings import BrokerSettings, Settings
 from core.storage.journal import Journal
 from edge import reload
@@ -23,6 +24,7 @@ from edge.deeds import EdgeDeeds
 from edge.driver import CommandRefusedError, Params
 from edge.home_assistant.bridge import Bridge
 from edge.local_rules.service import LocalRules
+from edge.metrics import EdgeMetrics, Evictions
 from edge.outbox import JOURNAL_BYTES, Outbox, open_journal
 from edge.reload import Built
 from edge.runner import Runner
@@ -30,6 +32,8 @@ from edge.tap import Tap
 from edge.uplink import Uplink
 
 _log = structlog.get_logger(__name__)
+#: The journal's file in the edge's folder.
+OUTBOX = "outbox.sqlite"
 
 
 class EdgeApp:
@@ -52,6 +56,7 @@ class EdgeApp:
         self._broker = broker or settings.broker
         self._journal_bytes = journal_bytes
         self._on_failure = on_failure
+        self._evictions = Evictions()
         self._stack = AsyncExitStack()
         self._local: LocalRules | None = None
         self._bridge: Bridge | None = None
@@ -107,11 +112,12 @@ class EdgeApp:
         self._loop = asyncio.get_running_loop()
         self._journal = await asyncio.to_thread(
             open_journal,
-            folder / "outbox.sqlite",
+            folder / OUTBOX,
             self._config.edge,
             self._journal_bytes,
             self._clock,
             self._on_failure,
+            self._evictions.note,
         )
         self._stack.push_async_callback(asyncio.to_thread, self._journal.close)
         self._uplink = Uplink(
@@ -125,7 +131,11 @@ class EdgeApp:
             on_command=lambda message: self._commands.post(message),
         )
         self._outbox = Outbox(
-            self._journal, self._clock, self._uplink.wake, lambda: self._uplink.heard
+            self._journal,
+            self._clock,
+            self._uplink.wake,
+            lambda: self._uplink.heard,
+            edge=self._config.edge,
         )
         self._tap = Tap(self._outbox, self._clock)
         self._built = built = reload.build(self._config, self._clock, folder)
@@ -160,6 +170,19 @@ class EdgeApp:
     async def stop(self) -> None:
         """Stop in reverse order; everything that was emitted is in the journal."""
         await self._stack.aclose()
+
+    def sources(self) -> Sequence[Source]:
+        """Return what Prometheus is told, once the edge runs."""
+        return EdgeMetrics(
+            path=self._folder / OUTBOX,
+            journal=self._journal,
+            clock=self._clock,
+            outbox=self._outbox,
+            uplink=self._uplink,
+            runner=self._runner,
+            commands=self._commands,
+            evictions=self._evictions,
+        ).sources()
 
     # -- reloading ------------------------------------------------------------------------
 

@@ -7,12 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from core.contracts.batch import MAX_EVENTS, MAX_MEDIA_BYTES, join, seal
 from core.contracts.codec import encode, make_event
 from core.contracts.errors import ContractError
 from core.contracts.events import KINDS, Lane
 from core.runtime.clock import Clock
+from core.runtime.trail import Trail
 from core.storage.journal import Append, Growth, Journal, OnFull, Tombstone
+
+log = structlog.get_logger(__name__)
 
 #: The byte budget of an edge's journal; seven days at 20 events/s fit.
 JOURNAL_BYTES = 4 << 30
@@ -33,10 +38,15 @@ def open_journal(
     budget: int,
     clock: Clock,
     on_failure: Callable[[BaseException], None] | None = None,
+    on_evicted: Callable[[list[Tombstone]], None] = lambda _: None,
 ) -> Journal:
-    """Open an edge's journal, which evicts heads over its budget and declares them."""
+    """Open an edge's journal, which evicts heads over its budget and declares them.
+
+    ``on_evicted`` hears of each eviction on the journal's thread, before its commit.
+    """
 
     def note(tombstones: list[Tombstone]) -> Append:
+        on_evicted(tombstones)
         return dropped(edge, tombstones, clock.now_ms())
 
     journal = Journal(
@@ -89,8 +99,12 @@ class Outbox:
         clock: Clock,
         on_commit: Callable[[], None],
         heard: Callable[[], bool] = lambda: True,
+        *,
+        edge: str,
     ) -> None:
         self._heard = heard
+        self._edge = edge
+        self._trail = Trail(log)
         self._journal = journal
         self._clock = clock
         self._on_commit = on_commit
@@ -160,10 +174,14 @@ class Outbox:
 
     async def _commit(self, append: Append) -> None:
         if append.lane == Lane.MEDIA:
-            await asyncio.wrap_future(self._journal.append(append))
+            (placed,) = await asyncio.wrap_future(self._journal.append(append))
         else:
-            await asyncio.wrap_future(self._journal.extend(append, GROWTH))
+            placed = await asyncio.wrap_future(self._journal.extend(append, GROWTH))
         self.events += append.events
+        self._trail.tell(
+            "batch journalled", self._edge, self._journal.epoch, append.lane, [placed.seq],
+            events=append.events,
+        )  # fmt: skip
         self._on_commit()
 
 

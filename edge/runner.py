@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from random import Random
@@ -178,6 +179,14 @@ class Runner:
         found["report"] = {"passed": self._reporter.passed, "held_back": self._reporter.held_back}
         return found
 
+    def tallies(self) -> list[tuple[str, Counter[str]]]:
+        """Return (kind of driver, what its desk has counted) of each driver."""
+        return [(kind_of(desk.driver), Counter(desk.counts)) for desk in self._desks]
+
+    def reported(self) -> tuple[int, int]:
+        """Return how many observations were passed on, and how many were held back."""
+        return self._reporter.passed, self._reporter.held_back
+
     def snapshot(self) -> list[tuple[str, dict[str, Any]]]:
         """Return (device, data of ``device.snapshot``) of each device with a standing state."""
         listed = self._reporter.standing()
@@ -339,3 +348,8 @@ class Runner:
 async def _run(driver: StreamingDriver) -> None:
     await driver.run()
     raise LinkError("the stream ended", "network")
+
+
+def kind_of(driver: Driver) -> str:
+    """Return the name under which a driver is configured: that of its package."""
+    return type(driver).__module__.removeprefix("edge.drivers.").partition(".")[0]

@@ -35,6 +35,7 @@ from core.contracts.window import LaneWindow
 from core.runtime.clock import Clock
 from core.runtime.link import Link, LinkOptions, Message, Will
 from core.runtime.settings import BrokerSettings
+from core.runtime.trail import Trail
 from core.storage.journal import Entry, Journal, JournalReader, LaneBounds
 from edge.greeting import Greeting
 from edge.outbox import WINDOW
@@ -121,11 +122,16 @@ class Uplink:
             )
         self._link.on_up(lambda: self._post("up"))
         self._link.on_down(lambda: self._post("down"))
+        self._trail = Trail(log)
         self._pace = Pace()
         self._begin()
         self._instance: str | None = None
         self._previous_epoch: str | None = None
         self.sent_batches = 0
+        self.receipts = 0
+        """Receipts that were news."""
+        self.went_back = 0
+        """Times that a lane went back to what was last receipted."""
         self.refused_messages = 0
         self.failed_steps = 0
 
@@ -163,6 +169,11 @@ class Uplink:
         return self._link.publish(
             topic, payload, expiry_s=expiry_s, content_type="application/json"
         )
+
+    @property
+    def link(self) -> Link:
+        """Return the connection to the broker."""
+        return self._link
 
     @property
     def online(self) -> bool:
@@ -240,6 +251,7 @@ class Uplink:
             if window.expire(now):
                 log.info("no receipt in time, going back", lane=lane, to=window.acknowledged + 1)
                 self._stalls += 1
+                self.went_back += 1
         if self._stalls > _MOST_STALLS:
             self._begin_again("nobody answers")
             return False
@@ -324,10 +336,13 @@ class Uplink:
             for name, seq in receipt.lanes.items()
             if seq > self._windows[Lane(name)].acknowledged
         }
+        self.receipts += bool(news)
         for lane, (seq, durable) in news.items():
-            durable.result()
+            gone = durable.result()
             self._windows[lane].on_receipt(seq, now)
             self._stalls = 0
+            through = range(seq - gone + 1, seq + 1)
+            self._trail.tell("batches receipted", self._edge, self._journal.epoch, lane, through)
         self._greeting.answer(answer.birth, retained=answer.retained)
 
     def _start_new_epoch(self, receipt: Receipt) -> None:
@@ -356,6 +371,8 @@ class Uplink:
                 self._publish(lane, entry, min(oldest, entry.seq))
             window.on_sent(entry.seq, time.monotonic())
             self.sent_batches += 1
+        sent = (entry.seq for entry in entries)
+        self._trail.tell("batches sent", self._edge, self._journal.epoch, lane, sent)
         return bool(entries)
 
     def _publish(self, lane: Lane, entry: Entry, oldest: int) -> None:

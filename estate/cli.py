@@ -148,7 +148,7 @@ def collector(
     loaded, clock = _prepare(settings_file, "collector")
     activation = read_activation(loaded, topology)
     part = CollectorApp(loaded, clock, activation=activation, on_failure=end_process)
-    _serve(part, "The collector runs.")
+    _serve(part, loaded, "collector", "The collector runs.")
 
 
 @app.command()
@@ -158,7 +158,7 @@ def worker(settings_file: SettingsFile = None) -> None:
     from worker.app import WorkerApp
 
     loaded, clock = _prepare(settings_file, "worker")
-    _serve(WorkerApp(loaded, clock), "The worker runs.")
+    _serve(WorkerApp(loaded, clock), loaded, "worker", "The worker runs.")
 
 
 @app.command()
@@ -168,7 +168,8 @@ def api(settings_file: SettingsFile = None) -> None:
     from dashboard_api.app import ApiApp
 
     loaded, clock = _prepare(settings_file, "api")
-    _serve(ApiApp(loaded, clock), f"The console listens on {loaded.api.host}:{loaded.api.port}.")
+    where = f"{loaded.api.host}:{loaded.api.port}"
+    _serve(ApiApp(loaded, clock), loaded, "api", f"The console listens on {where}.")
 
 
 @app.command()
@@ -208,7 +209,8 @@ def simulate(
 
     loaded, clock = _prepare(settings_file, "simulators")
     part = SimulatorsApp(loaded, clock, scenario=scenario, seed=seed)
-    _serve(part, f"The simulated community runs; its files are in {part.folder}.")
+    told = f"The simulated community runs; its files are in {part.folder}."
+    _serve(part, loaded, "simulators", told)
 
 
 app.command()(_plainly(traffic.record))
@@ -236,14 +238,22 @@ def sign_in_link(settings_file: SettingsFile = None) -> None:
 
 @app.command()
 @_plainly
-def doctor(settings_file: SettingsFile = None) -> None:
-    """Look at every part and say what is broken, and what to do about it."""
-    from estate.doctor import examine
+def doctor(
+    settings_file: SettingsFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Look at every part and say what is broken, since when, and what to do about it.
+
+    It only reads, and works while the parts are down. Exit code 1 when something is broken.
+    """
+    from estate.doctor import examine, report
 
     findings = examine(settings.load(settings_file))
-    for finding in findings:
-        mark, colour = ("ok ", "green") if finding.ok else ("BAD", "red")
-        typer.secho(f"{mark}  {finding.part}: {finding.text}", fg=colour)
+    if as_json:
+        typer.echo(report.as_json(findings))
+    else:
+        for finding in findings:
+            typer.secho(report.line(finding), fg="green" if finding.ok else "red")
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 import typer
 
@@ -15,6 +16,7 @@ from core.contracts.errors import EstateError
 from core.runtime import logs, settings
 from core.runtime.clock import ScaledClock
 from core.runtime.lifecycle import App, run
+from core.runtime.metrics import FOLDER, Measured, MetricsServer, registry_of
 from core.runtime.settings import Settings
 
 if TYPE_CHECKING:
@@ -73,7 +75,46 @@ def whoever() -> Who:
     return Who(f"{getpass.getuser()} at the command line", ScaledClock().now_ms())
 
 
-def serve(part: App, *lines: str, also: Callable[[], None] | None = None) -> None:
+class Part(App, Measured, Protocol):
+    """A part's composition root, whose metrics can be asked for."""
+
+
+class _Watched:
+    """A part, and its metrics for as long as it runs."""
+
+    def __init__(self, part: Part, settings: Settings, process: str) -> None:
+        self._part = part
+        self._settings = settings
+        self._process = process
+        self._server: MetricsServer | None = None
+
+    async def start(self) -> None:
+        await self._part.start()
+        try:
+            self._server = metrics_server(self._part, self._settings, self._process)
+            self._server.start()
+        except BaseException:
+            await self._part.stop()
+            raise
+
+    async def stop(self) -> None:
+        ends = [] if self._server is None else [asyncio.to_thread(self._server.stop)]
+        await asyncio.gather(*ends, self._part.stop())
+
+
+def metrics_server(part: Measured, settings: Settings, process: str) -> MetricsServer:
+    """Return the server of a process's metrics, with a registry of its own."""
+    registry = registry_of(part.sources())
+    return MetricsServer(settings.metrics, registry, settings.data / FOLDER, process)
+
+
+def serve(
+    part: Part,
+    settings: Settings,
+    process: str,
+    *lines: str,
+    also: Callable[[], None] | None = None,
+) -> None:
     """Run a part until it is to stop; print the lines (and call ``also``) once it runs."""
 
     def ready() -> None:
@@ -82,4 +123,4 @@ def serve(part: App, *lines: str, also: Callable[[], None] | None = None) -> Non
         for line in lines:
             typer.echo(line)
 
-    run(part, ready=ready)
+    run(_Watched(part, settings, process), ready=ready)

@@ -49,7 +49,7 @@ def run_edge(file: File, settings_file: SettingsFile = None) -> None:
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGHUP, part.request_reload)
 
-    serve(part, f"The edge {part.edge} runs.", also=heed_hangup)
+    serve(part, loaded, f"edge-{part.edge}", f"The edge {part.edge} runs.", also=heed_hangup)
 
 
 @app.command("check")

@@ -14,8 +14,11 @@ import structlog
 from core.contracts.errors import EstateError, InUseError, RetryableError, SettingsError
 from core.runtime.broker import free_port
 from core.runtime.clock import VARIABLE, ScaledClock
+from core.runtime.metrics import FOLDER, MetricsServer, registry_of
 from core.runtime.settings import Settings
+from core.storage.files import write_whole
 from core.storage.locks import FileLock
+from estate.metrics import SupervisorMetrics
 from estate.supervisor import ProcessSpec, ProcessState, Supervisor
 
 log = structlog.get_logger(__name__)
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 _STARTED_S = 60.0
+#: The run's clock, for whoever looks at the data folder from outside (``estate doctor``).
+RUN_FILE = "clock"
 
 
 class StoppedError(EstateError):
@@ -50,6 +55,12 @@ class Node:
         self._board: Board | None = None
         self._untold: list[ProcessState] = []
         self.supervisor = Supervisor(settings.data / "logs", self._tell)
+        self._metrics = MetricsServer(
+            settings.metrics,
+            registry_of(SupervisorMetrics(self.supervisor).sources()),
+            settings.data / FOLDER,
+            "supervisor",
+        )
         self.broker_port = settings.broker.port
         self.api_port = settings.api.port
 
@@ -73,6 +84,10 @@ class Node:
                 f"{settings.data}: another `estate run` uses this data folder; "
                 "stop it, or name another with --data"
             ) from None
+        for stale in (settings.data / FOLDER).glob("*.json"):
+            stale.unlink()  # of processes that were killed, and of edges that are gone
+        self._metrics.start()
+        write_whole(settings.data / RUN_FILE, self._clock.to_environment().encode())
         self._choose_ports()
         self._variables = self._shared_variables()
         # The page comes first: what it shows fills in while the rest starts.
@@ -124,6 +139,7 @@ class Node:
     def stop(self) -> None:
         """Stop everything within five seconds."""
         self.supervisor.stop()
+        self._metrics.stop()
         if self._board is not None:
             self._board.close()
             self._board = None
@@ -152,6 +168,7 @@ class Node:
             "ESTATE_DATA": str(settings.data.resolve()),
             "ESTATE_BROKER__PORT": str(self.broker_port),
             "ESTATE_API__PORT": str(self.api_port),
+            "ESTATE_METRICS__PORT": "0",  # each its own; a port that is set is the supervisor's
             "ESTATE_API__HOST": settings.api.host,
             "ESTATE_RUN__SCENARIO": settings.run.scenario,
             "ESTATE_RUN__SEED": str(settings.run.seed),
@@ -228,6 +245,15 @@ class Node:
             log.warning("the records do not take process states now", why=str(error))
         else:
             self._untold.clear()
+
+
+def last_clock(settings: Settings) -> ScaledClock | None:
+    """Return the clock of the `estate run` that used the data folder last, None without one."""
+    try:
+        text = (settings.data / RUN_FILE).read_text(encoding="utf-8")
+    except OSError:
+        return None
+    return ScaledClock.of(text)
 
 
 def _taken(port: int) -> bool:

@@ -87,6 +87,13 @@ class Supervisor:
                 return child.process.pid
         return None
 
+    def tallies(self) -> dict[str, tuple[bool, int]]:
+        """Return of each child whether it runs and how often it was restarted."""
+        return {
+            child.spec.name: (child.process is not None, child.restarts)
+            for child in list(self._children)
+        }
+
     def watch(self) -> None:
         """Restart what dies, until ``request_stop``."""
         while not self._stopping.wait(0.1):

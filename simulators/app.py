@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import json
 import secrets
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,8 +16,9 @@ import structlog
 
 from core.contracts.errors import ContractError, SettingsError
 from core.runtime.clock import Clock
+from core.runtime.metrics import Source
 from core.runtime.settings import Settings
-from simulators import files, scenario
+from simulators import files, metrics, scenario
 from simulators.actions import action, arguments
 from simulators.community import generate
 from simulators.control import ControlPeer
@@ -65,6 +67,7 @@ class SimulatorsApp:
         self._steps_file: TextIO | None = None
         self._control: ControlPeer | None = None
         self._started_ms = 0
+        self._outcomes: Counter[str] = Counter()
 
     @property
     def simulation(self) -> Simulation:
@@ -77,6 +80,11 @@ class SimulatorsApp:
     def steps(self) -> list[StepRun]:
         """Return the latest steps that were run."""
         return [] if self._player is None else list(self._player.steps)
+
+    def sources(self) -> Sequence[Source]:
+        """Return what Prometheus is told, once the simulators run."""
+        devices = len(self.simulation.community.topology["devices"])
+        return (lambda: metrics.collect(devices, self._outcomes),)
 
     @property
     def path(self) -> Path:
@@ -156,6 +164,7 @@ class SimulatorsApp:
             await asyncio.gather(self._playing, return_exceptions=True)
 
     def _note(self, step: StepRun) -> None:
+        self._outcomes[step.outcome] += 1
         if self._steps_file is not None and not self._steps_file.closed:
             self._steps_file.write(json.dumps(asdict(step), ensure_ascii=False) + "\n")
             self._steps_file.flush()

@@ -9,6 +9,7 @@ second, whatever the speed: housekeeping may lag behind a racing clock, and lose
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
@@ -17,8 +18,10 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from core.runtime.clock import Clock, ScaledClock
+from core.runtime.metrics import Source
 from core.runtime.settings import Settings
 from core.storage.records import Records
+from worker import metrics
 from worker.jobs import Job, Tools, all_jobs
 from worker.runner import Runner
 
@@ -49,6 +52,10 @@ class WorkerApp:
         """Let the job under way finish, then release the records; safe to call twice."""
         await asyncio.to_thread(self._stack.close)
 
+    def sources(self) -> Sequence[Source]:
+        """Return what Prometheus is told, once the worker runs."""
+        return self._sources
+
     def _start(self) -> None:
         self._settings.data.mkdir(parents=True, exist_ok=True)
         records = Records(self._settings.records_url)
@@ -56,6 +63,7 @@ class WorkerApp:
         self._stack.callback(records.close)
         self.jobs = all_jobs(Tools(self._settings, records))
         runner = Runner(records, self._clock)
+        self._sources = metrics.sources(records, self._clock, runner.tallies)
         # One thread: jobs are short, and two would only compete for the same database.
         scheduler = BackgroundScheduler(
             executors={"default": ThreadPoolExecutor(1)},

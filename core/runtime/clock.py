@@ -56,8 +56,11 @@ class ScaledClock:
     def from_environment(cls) -> ScaledClock:
         """Return the clock that the parent process shares, else the machine's."""
         text = os.environ.get(VARIABLE)
-        if not text:
-            return cls()
+        return cls.of(text) if text else cls()
+
+    @classmethod
+    def of(cls, text: str) -> ScaledClock:
+        """Return the clock that :meth:`to_environment` described; raise SettingsError."""
         try:
             real, anchor, speed = text.split(":")
             clock = cls(int(real), int(anchor), float(speed))

@@ -17,7 +17,10 @@ log = structlog.get_logger(__name__)
 
 #: Set for children of the supervisor: they end when its end of their standard input closes.
 SUPERVISED = "ESTATE_SUPERVISED"
-_STOP_S = 4.0
+#: Seconds within which a part stops; the supervisor kills it after 4.
+_STOP_S = 3.7
+#: Of these, how long a part that is told to stop while it starts may go on starting.
+_START_S = 1.5
 
 
 class App(Protocol):
@@ -46,6 +49,7 @@ async def _run(app: App, ready: Callable[[], None] | None) -> None:
     starting = asyncio.create_task(app.start())
     stopped = asyncio.create_task(done.wait())
     await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    asked = loop.time()
     try:
         if starting.done():
             starting.result()
@@ -53,11 +57,15 @@ async def _run(app: App, ready: Callable[[], None] | None) -> None:
             if ready is not None:
                 ready()
             await stopped
+            asked = loop.time()
         else:
+            # What starts in a thread cannot be cancelled: stopping beside it would leave half
+            # of it open.
+            await asyncio.wait({starting}, timeout=_START_S)
             starting.cancel()
     finally:
         try:
-            async with asyncio.timeout(_STOP_S):
+            async with asyncio.timeout_at(asked + _STOP_S):
                 await app.stop()
         except TimeoutError:
             log.warning("not stopped in time; what was promised is on the disk")

@@ -274,16 +274,7 @@ class Link:
         )
         client.max_inflight_messages_set(_RECEIVE_MAXIMUM)
         client.suppress_exceptions = False
-        broker = self._broker
-        if broker.username is not None:
-            client.username_pw_set(broker.username, _secret(broker.password_file))
-        if broker.ca_file is not None:
-            client.tls_set(
-                str(broker.ca_file),
-                certfile=str(broker.cert_file) if broker.cert_file else None,
-                keyfile=str(broker.key_file) if broker.key_file else None,
-                tls_version=ssl.PROTOCOL_TLS_CLIENT,
-            )
+        identify(client, self._broker)
         if self._options.will is not None:
             will = self._options.will()
             client.will_set(will.topic, will.payload, qos=1, retain=True)
@@ -374,6 +365,22 @@ class Link:
         for future in futures:
             if not future.done():
                 future.set_exception(LinkDownError("the connection broke before the answer"))
+
+
+def identify(client: paho.Client, broker: BrokerSettings) -> None:
+    """Give a client the name, the password and the certificates of the settings.
+
+    Raises SettingsError, or OSError, where one of the files cannot be read.
+    """
+    if broker.username is not None:
+        client.username_pw_set(broker.username, _secret(broker.password_file))
+    if broker.ca_file is not None:
+        client.tls_set(
+            str(broker.ca_file),
+            certfile=str(broker.cert_file) if broker.cert_file else None,
+            keyfile=str(broker.key_file) if broker.key_file else None,
+            tls_version=ssl.PROTOCOL_TLS_CLIENT,
+        )
 
 
 def _properties(packet: int) -> Any:

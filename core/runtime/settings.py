@@ -125,6 +125,16 @@ class LogSettings(_Section):
     json_lines: bool = False
 
 
+class MetricsSettings(_Section):
+    """What each process tells Prometheus at ``/metrics``."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    """There is no sign-in: beyond loopback only behind a firewall that lets Prometheus in."""
+    port: Port = 0
+    """0: any free one, written to ``metrics/{process}.json`` of the data folder."""
+
+
 class Settings(_Section):
     """All settings."""
 
@@ -143,6 +153,7 @@ class Settings(_Section):
     rules: RulesSettings = RulesSettings()
     run: RunSettings = RunSettings()
     log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     @property
     def records_url(self) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from sqlalchemy.orm import Session
 
 from core.contracts.colours import Colour
+from core.runtime.trail import opening
 from core.storage.records import accounts, alerts, changes
 from core.storage.records.errors import RevisionConflictError
 from dashboard_api.access import Principal
@@ -23,6 +25,8 @@ from dashboard_api.alerts.schemas import (
 )
 from dashboard_api.context import Services
 from dashboard_api.problems import Kind, Problem
+
+log = structlog.get_logger(__name__)
 
 
 def page(
@@ -96,6 +100,8 @@ def acknowledge(
             field="revision",
         ) from None
     services.hub.wake()
+    # Who it was stands in the audit.
+    log.info("alert acknowledged", alert=alert, revision=body.revision, **opening(view["reason"]))
     return Alert.model_validate(view)
 
 

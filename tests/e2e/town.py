@@ -71,6 +71,10 @@ class Town:
         until(printed, f"{pattern} is printed", 90)
         return self._output.read_text()
 
+    def said(self) -> str:
+        """Return what was printed so far."""
+        return self._output.read_text()
+
     def stop(self) -> float:
         """Ctrl-C; return the seconds that it took."""
         began = time.monotonic()

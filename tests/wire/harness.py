@@ -85,7 +85,9 @@ class SyntheticEdge:
             version="test",
             fresh_state=self.fresh,
         )
-        self.outbox = Outbox(self.journal, CLOCK, self.uplink.wake, lambda: self.uplink.heard)
+        self.outbox = Outbox(
+            self.journal, CLOCK, self.uplink.wake, lambda: self.uplink.heard, edge=self.edge
+        )
         self.uplink.start()
 
     def fresh(self) -> Future[None]:

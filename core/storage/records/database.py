@@ -47,21 +47,35 @@ class Records:
         """Return ``sqlite`` or ``postgresql``."""
         return self._url.get_backend_name()
 
-    def open(self) -> Records:
+    def open(self, *, migrating: bool = True) -> Records:
         """Connect and migrate to the newest schema; several processes may do so at once.
+
+        Without ``migrating`` nothing is made or changed, and another schema is refused.
 
         Raises:
             StoreUnavailableError: the database does not answer.
             SettingsError: the address is of another database, or its schema is a newer one.
         """
-        engine = _sqlite_engine(self._url) if self.dialect == "sqlite" else _pg_engine(self._url)
+        if (
+            not migrating
+            and self.dialect == "sqlite"
+            and not Path(str(self._url.database)).exists()
+        ):
+            raise StoreUnavailableError(f"{self._url.database}: there are no records yet")
+        if self.dialect == "sqlite":
+            engine = _sqlite_engine(self._url, readonly=not migrating)
+        else:
+            engine = _pg_engine(self._url)
         options: dict[str, Any] = {_READING: True}
         if self.dialect == "postgresql":
             options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         reader = engine.execution_options(**options)
         try:
             with _translated():
-                migrate.upgrade(engine, reader)
+                if migrating:
+                    migrate.upgrade(engine, reader)
+                else:
+                    migrate.check(reader)
         except BaseException:
             engine.dispose()
             raise
@@ -121,12 +135,12 @@ def _normalise(url: str) -> URL:
     raise SettingsError(f"records.url: {backend} is unknown; use sqlite:/// or postgresql://")
 
 
-def _sqlite_engine(url: URL) -> Engine:
+def _sqlite_engine(url: URL, *, readonly: bool) -> Engine:
     path = Path(str(url.database))
     engine = create_engine(
         url,
         module=pysqlite3.dbapi2,
-        creator=lambda: sqlite.connect(path, busy_s=_BUSY_S),
+        creator=lambda: sqlite.connect(path, readonly=readonly, busy_s=_BUSY_S),
         json_serializer=dump_json,
         json_deserializer=json.loads,
         pool_size=8,

@@ -49,6 +49,17 @@ def upgrade(engine: Engine, reader: Engine) -> None:
             ) from error
 
 
+def check(reader: Engine) -> None:
+    """Raise :class:`SettingsError` where a database has not the newest revision."""
+    with reader.connect() as connection, connection.begin():
+        found = current(connection)
+    if found != HEAD:
+        raise SettingsError(
+            f"the records' schema is {found or 'not there'}, this version's is {HEAD}; "
+            "starting any part migrates an older one, a newer one needs its own version"
+        )
+
+
 def configuration() -> Config:
     """Return Alembic's configuration for the package's revisions; no file is needed."""
     from alembic.config import Config

@@ -1,0 +1,59 @@
+"""The order in which the parts are looked at: from the machine upwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import httpx
+
+from core.contracts.errors import EstateError, SettingsError
+from core.runtime.clock import ScaledClock
+from core.runtime.settings import Settings
+from estate.doctor import flow, machine, parts
+from estate.doctor.finding import BrokenError, Finding, Patient
+from estate.node import last_clock
+
+Look = Callable[[Patient], Iterable[Finding] | str]
+LOOKS: Sequence[tuple[str, Look]] = (
+    ("sqlite", machine.sqlite_library),
+    ("data folder", machine.data_folder),
+    ("secrets", machine.secrets),
+    ("certificates", machine.certificates),
+    ("broker", parts.broker),
+    ("collector", flow.collector),
+    ("journal", flow.journal),
+    ("projections", flow.projections),
+    ("series", parts.series),
+    ("records", parts.records),
+    ("processes", parts.processes),
+    ("edges", flow.edges),
+    ("outboxes", flow.outboxes),
+    ("clocks", flow.clocks),
+    ("unknown devices", flow.unknown_devices),
+    ("dead letters", flow.dead_letters),
+    ("worker", parts.worker),
+    ("rules", parts.rules),
+    ("console", parts.console),
+)
+
+
+def examine(settings: Settings, clock: ScaledClock | None = None) -> list[Finding]:
+    """Look at every part; a part that cannot be looked at is itself a finding.
+
+    A look gives findings, or the text of the one finding that all is well.
+    """
+    patient = Patient(settings, clock or last_clock(settings) or ScaledClock())
+    findings: list[Finding] = []
+    for part, look in LOOKS:
+        try:
+            found = look(patient)
+            told = [Finding(part, ok=True, text=found)] if isinstance(found, str) else list(found)
+        except BrokenError as ailment:
+            told = [Finding(part, False, str(ailment), ailment.remedy, ailment.since)]
+        except SettingsError as error:
+            told = [Finding(part, False, str(error), "set what the message names")]
+        except (EstateError, OSError, httpx.HTTPError) as error:
+            text = str(error) or type(error).__name__
+            told = [Finding(part, False, text, "mend what the message names, then look again")]
+        findings += told
+    return findings
