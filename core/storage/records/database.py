@@ -60,7 +60,7 @@ class Records:
             options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         reader = engine.execution_options(**options)
         try:
-            with _translated():
+            with translated():
                 migrate.upgrade(engine, reader)
         except BaseException:
             engine.dispose()
@@ -82,7 +82,7 @@ class Records:
             StoreUnavailableError: the database does not answer or could not take the write now.
         """
         with (
-            _translated(),
+            translated(),
             Session(_opened(self._engine), expire_on_commit=False) as session,
             session.begin(),
         ):
@@ -96,7 +96,7 @@ class Records:
             StoreUnavailableError: the database does not answer.
         """
         with (
-            _translated(),
+            translated(),
             Session(_opened(self._reader), expire_on_commit=False) as session,
             session.begin(),
         ):
@@ -119,6 +119,14 @@ def _normalise(url: str) -> URL:
     if backend == "postgresql":
         return parsed.set(drivername="postgresql+psycopg")
     raise SettingsError(f"records.url: {backend} is unknown; use sqlite:/// or postgresql://")
+
+
+def unopened_engine(url: str) -> Engine:
+    """Return an engine of a PostgreSQL database, whatever its schema is."""
+    parsed = _normalise(url)
+    if parsed.get_backend_name() != "postgresql":
+        raise SettingsError("records.url: this backup's records are of a PostgreSQL database")
+    return _pg_engine(parsed)
 
 
 def _sqlite_engine(url: URL) -> Engine:
@@ -155,7 +163,7 @@ def _pg_engine(url: URL) -> Engine:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """Turn a database's failure that trying again may mend into StoreUnavailableError."""
     try:
         yield
