@@ -36,7 +36,7 @@ def dump(records: Records, path: Path) -> tuple[str, dict[str, int]]:
             raise SettingsError("records.url: the database has no schema of this program's")
         for table in _tables(connection):
             columns = _columns(table)
-            out.write(_line({"table": table.name, "columns": columns}))
+            out.write(_line({"table": str(table.name), "columns": columns}))
             shape = [_written(table.c[name].type) for name in columns]
             found = connection.execution_options(yield_per=_AT_ONCE).execute(
                 select(*(table.c[name] for name in columns))
@@ -121,7 +121,7 @@ def _tables(connection: Connection) -> list[Table]:
 
 
 def _columns(table: Table) -> list[str]:
-    return [column.name for column in table.c if column.computed is None]
+    return [str(column.name) for column in table.c if column.computed is None]
 
 
 def _has_rows(connection: Connection, table: Table) -> bool:
