@@ -150,6 +150,14 @@ def test_everything_is_in_it_and_nobody_else_may_read_it(home: Path) -> None:
     assert not list(folder.parent.glob("*.partial"))
 
 
+def test_no_part_is_taken_before_what_it_follows(home: Path) -> None:
+    taken = backup.verify(made(home)).files
+    order = list(dict.fromkeys(file.part for file in taken))
+    assert order == ["edges", "other", "configuration", "series", "records", "media", "journal"]
+    files = [Path(file.path).name for file in taken]
+    assert files[files.index("manifest.sqlite") + 1].startswith("20"), "its days come after it"
+
+
 def test_keys_can_be_left_out_and_that_is_said(home: Path) -> None:
     manifest = backup.verify(made(home, "--without-keys"))
     assert [file.path for file in manifest.files if file.secret] == []
