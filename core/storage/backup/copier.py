@@ -34,7 +34,8 @@ class Copier:
 
     def tree(self, root: Path, name: str, part: Part) -> None:
         """Add every file below a folder; what vanishes meanwhile was removed by its owner."""
-        for path in sorted(root.rglob("*")) if root.is_dir() else ():
+        found = sorted(root.rglob("*"), key=_order) if root.is_dir() else []
+        for path in found:
             if path.is_symlink():
                 self.leave_out(str(path), "a link; what it points to is not the installation's")
             elif path.is_file() and not path.name.endswith(_PASSING):
@@ -70,6 +71,11 @@ class Copier:
     def leave_out(self, what: str, why: str) -> None:
         """Note what is not in the backup."""
         self.left_out.append(LeftOut(what, why))
+
+
+def _order(path: Path) -> tuple[bool, Path]:
+    """Put outboxes last: what a driver's memory has as told must be in them."""
+    return path.name == "outbox.sqlite", path
 
 
 def sha256_of(path: Path) -> str:

@@ -155,6 +155,7 @@ def test_no_part_is_taken_before_what_it_follows(home: Path) -> None:
     order = list(dict.fromkeys(file.part for file in taken))
     assert order == ["edges", "other", "configuration", "series", "records", "media", "journal"]
     files = [Path(file.path).name for file in taken]
+    assert files.index("pseudonym.key") < files.index("outbox.sqlite"), "memories come before it"
     assert files[files.index("manifest.sqlite") + 1].startswith("20"), "its days come after it"
 
 
