@@ -12,6 +12,7 @@ The order is what makes the parts agree without stopping anything (ADR 0022):
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -34,6 +35,7 @@ _ORDERED = frozenset({"edges", "series", "media", "records.sqlite", "collector.s
 #: What each start writes anew.
 _MADE_ANEW = frozenset({"simulation", "logs", "broker.toml"})
 DUMP = "records.jsonl.gz"
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}\.sqlite$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +170,12 @@ class _Taking:
             self._series = dict(db.execute("SELECT log, position FROM cursor").fetchall())
         finally:
             db.close()
-        for day in names:
-            # A day that is listed but has no file yet: its events come again from the journal.
-            if (root / day).is_file():
-                self._copier.file(root / day, f"data/series/{day}", "series")
+        # Then whatever else the store keeps there. A day that is listed but has no file yet gets
+        # its events from the journal; one that is not listed belongs to no reader any more.
+        other = sorted(path.name for path in root.glob("*.sqlite") if not _DAY.match(path.name))
+        for file in [*names, *(found for found in other if found != SERIES_MANIFEST)]:
+            if (root / file).is_file():
+                self._copier.file(root / file, f"data/series/{file}", "series")
         return []
 
     def _records(self) -> Literal["sqlite", "postgresql", "none"]:
