@@ -23,7 +23,7 @@ from core.storage.backup import agreement
 from core.storage.backup.take import influx_commands
 from core.storage.journal import Append, Journal, OnFull
 from core.storage.media import MediaStore
-from core.storage.records import Records, accounts, projection, refusals
+from core.storage.records import Records, accounts, changes, projection, refusals
 from core.storage.series import open_reader, open_writer
 from estate.cli import app
 from tests.storage.series.support import BASE, StandingClock
@@ -204,6 +204,7 @@ def test_a_restore_on_a_bare_machine_gives_everything_back(home: Path, tmp_path:
         }  # fmt: skip
         assert projection.cursor(session, f"rules/{log.epoch}") == (4, b"state")
         assert accounts.find_user(session, "li") is not None
+        assert changes.first_seq(session) > 10**12, "every client loads anew"
     with records.session() as session:
         assert accounts.remove_expired(session, BASE * 4, 0)["sessions"] == 0, "all are ended"
     records.close()
