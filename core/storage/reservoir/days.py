@@ -71,9 +71,11 @@ def export_day(
 
 
 def expire(folder: Path, before: date) -> list[date]:
-    """Remove the days before a date; return them."""
+    """Remove the days before a date, and what an export left that was cut off; return the days."""
     removed = []
     try:
+        for draft in folder.glob(".*.draft"):
+            shutil.rmtree(draft)
         for day in exported_days(folder):
             if day < before:
                 # Without its manifest a day is none, so that a crash leaves no half one.

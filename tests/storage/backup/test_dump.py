@@ -12,6 +12,9 @@ from sqlalchemy import MetaData, select
 from core.contracts.colours import Colour
 from core.contracts.errors import SettingsError
 from core.contracts.outputs import ColourOutput, LossOutput
+from core.runtime.settings import Settings
+from core.storage import backup
+from core.storage.journal import Append, Journal, OnFull
 from core.storage.records import Records, accounts, changes, dump, projection, refusals
 from tests.servers import PostgresServer
 
@@ -99,3 +102,41 @@ def test_rows_are_lost_only_when_that_was_said(filled: str, target: str, tmp_pat
     assert rows(target) == before, "what fails changes nothing"
     dump.load(target, file, revision, replace=True)
     assert rows(target) == rows(filled)
+
+
+def test_a_backup_holds_the_dump_and_a_restore_fills_an_empty_database(
+    filled: str, target: str, tmp_path: Path
+) -> None:
+    settings = Settings.model_validate({"data": tmp_path / "data", "records": {"url": filled}})
+    settings.data.mkdir()
+    path = settings.data / "collector.sqlite"
+    log = Journal(path, owner="collector", budget=1 << 30, on_full=OnFull.REFUSE)
+    log.open()
+    log.append(Append("batch/s/edge-1/x/reading", b"r", NOW), Append("tick", b"", NOW)).result()
+    records = Records(filled).open()
+    with records.session() as session:
+        projection.save_cursor(session, f"rules/{log.epoch}", 3, None)
+    with pytest.raises(backup.BackupError, match="rules stands at 3"):
+        backup.take(settings, None, tmp_path / "ahead", NOW, backup.Wishes())
+    with records.session() as session:
+        projection.save_cursor(session, f"rules/{log.epoch}", 2, None)
+    made = backup.take(settings, None, tmp_path / "backup", NOW, backup.Wishes())
+    assert (made.records, made.position) == ("postgresql", 2)
+    before = rows(filled)
+    log.close()
+
+    elsewhere = {"data": tmp_path / "new", "records": {"url": target}}
+    restored = backup.restore(tmp_path / "backup", Settings.model_validate(elsewhere), NOW)
+    assert restored.declared == 1
+    after = rows(target)
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"change", "counter", "declared_loss"}
+    assert len(after["declared_loss"]) == len(before["declared_loss"]) + 1
+    with pytest.raises(SettingsError, match="--replace"):
+        backup.restore(
+            tmp_path / "backup",
+            Settings.model_validate(elsewhere | {"data": tmp_path / "third"}),
+            NOW,
+        )
+    assert not (tmp_path / "third").exists()
+    records.close()

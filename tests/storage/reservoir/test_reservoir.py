@@ -189,7 +189,9 @@ def test_the_job_exports_what_is_over_and_forgets_what_is_old(log: Log) -> None:
     after = BASE + 2 * DAY + HOUR
     assert run(BASE + DAY + HOUR - 1) == "0 days exported, 0 rows", "an hour may still bring some"
     assert run(BASE + DAY + HOUR) == "1 days exported, 15 rows"
+    (log.settings.reservoir_folder / ".2026-01-01.draft" / "meter.reading").mkdir(parents=True)
     assert run(after) == "1 days exported, 1 rows"
+    assert not list(log.settings.reservoir_folder.glob(".*")), "what was cut off is gone"
     log.write(meter("m1", BASE + 1, 1.0))
     assert run(after) == "1 days exported, 14 rows"
     assert run(after) == "0 days exported, 0 rows"
