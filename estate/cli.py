@@ -16,7 +16,7 @@ from core.runtime import logs, settings
 from core.runtime.clock import ScaledClock
 from core.runtime.lifecycle import end_process, watch_parent
 from core.runtime.settings import Settings
-from estate import asking, devices_cli, edge_cli, letters_cli, traffic
+from estate import asking, backup_cli, devices_cli, edge_cli, export_cli, letters_cli, traffic
 from estate.command_line import SettingsFile
 from estate.command_line import plainly as _plainly
 from estate.command_line import prepare as _prepare
@@ -216,6 +216,9 @@ def simulate(
 app.command()(_plainly(traffic.record))
 app.command()(_plainly(traffic.replay))
 app.command()(_plainly(asking.command))
+app.command("backup")(_plainly(backup_cli.backup))
+app.command("restore")(_plainly(backup_cli.restore))
+app.command("export")(_plainly(export_cli.command))
 
 
 @app.command("sign-in-link")

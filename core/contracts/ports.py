@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -69,6 +69,21 @@ class StoredEvent:
     data: dict[str, Any]
 
 
+class StoredPoint(msgspec.Struct, frozen=True, gc=False):
+    """One event with everything that a store keeps of it; ``seen`` is ms, ``ref`` the source's id.
+
+    ``time_ns`` is what :class:`Point` says; (device, kind, time_ns) is the event's identity.
+    """
+
+    time_ns: int
+    site: str
+    device: str
+    kind: str
+    seen: int
+    ref: str | None
+    data: dict[str, Any]
+
+
 class SeriesWriter(Protocol):
     """Write side of a series store; used by one projector.
 
@@ -112,6 +127,20 @@ class SeriesReader(Protocol):
 
     def counts(self, start: int, end: int) -> dict[str, int]:
         """Return how many events of each kind are stored in ``[start, end)``."""
+        ...
+
+    def scan(
+        self, kind: str, start: int, end: int, *, site: str | None = None, device: str | None = None
+    ) -> Iterator[StoredPoint]:
+        """Yield every event of a kind in ``[start, end)``, each once, in bounded memory.
+
+        No order is promised but for a device's own events at one site, which come oldest first.
+        What is stored meanwhile may be missing.
+        """
+        ...
+
+    def positions(self) -> dict[str, int]:
+        """Return for each log the position through which everything has been stored."""
         ...
 
     def close(self) -> None:

@@ -88,6 +88,20 @@ class MediaSettings(_Section):
     retention_days: Annotated[int, Field(ge=1, le=3650)] = 30
 
 
+class ReservoirSettings(_Section):
+    """The data reservoir: daily Parquet files of everything that was heard."""
+
+    export: bool = False
+    """Export each day (UTC) once it is over; needs the extra ``reservoir``."""
+    folder: Path | None = None
+    """Where to; none: ``reservoir`` in the data folder."""
+    after_h: Annotated[float, Field(ge=0, le=48)] = 1
+    """Hours after a day's end until it is exported for the first time."""
+    look_back_days: Annotated[int, Field(ge=1, le=400)] = 7
+    """So many days back a day is exported again when late data came."""
+    retention_days: Annotated[int, Field(ge=1, le=36_500)] = 1_095
+
+
 class ApiSettings(_Section):
     """The API and the console."""
 
@@ -149,6 +163,7 @@ class Settings(_Section):
     series: SeriesSettings = SeriesSettings()
     records: RecordsSettings = RecordsSettings()
     media: MediaSettings = MediaSettings()
+    reservoir: ReservoirSettings = ReservoirSettings()
     api: ApiSettings = ApiSettings()
     rules: RulesSettings = RulesSettings()
     run: RunSettings = RunSettings()
@@ -159,6 +174,11 @@ class Settings(_Section):
     def records_url(self) -> str:
         """Return the SQLAlchemy address of the records."""
         return self.records.url or f"sqlite:///{self.data / 'records.sqlite'}"
+
+    @property
+    def reservoir_folder(self) -> Path:
+        """Return the folder of the data reservoir."""
+        return self.reservoir.folder or self.data / "reservoir"
 
 
 def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Settings:

@@ -25,6 +25,12 @@ def write_whole(path: Path, content: bytes, *, synced: bool = True) -> None:
         draft.unlink(missing_ok=True)
 
 
+def sync_file(path: Path) -> None:
+    """Make what was written to a file outlast a power cut; raise OSError."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder outlast a power cut; raise OSError."""
     if os.name != "posix":  # elsewhere a folder cannot be opened, and renames are journalled

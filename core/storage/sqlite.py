@@ -92,6 +92,31 @@ def connect(
     return connection
 
 
+def copy(source: Path, target: Path) -> None:
+    """Copy a database that may be in use, as one state of it, into one new file.
+
+    By SQLite's online backup in a single step: writers go on meanwhile, and their write-ahead log
+    grows until it is done. The copy has none. Raises as :func:`connect` does.
+    """
+    origin = connect(source, readonly=True)
+    made: Connection | None = None
+    try:
+        made = sqlite3.connect(target, isolation_level=None)
+        origin.backup(made)
+        made.execute("PRAGMA journal_mode=DELETE").fetchone()
+    except sqlite3.Error as error:
+        raise StoreUnavailableError(f"{source}: not copied: {error}") from error
+    finally:
+        _close(made)
+        origin.close()
+
+
+def is_database(path: Path) -> bool:
+    """Tell whether a file is a SQLite database by its first bytes; raise OSError."""
+    with path.open("rb") as file:
+        return file.read(16) == b"SQLite format 3\0"
+
+
 @contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
     """Run a write transaction: committed at the end, rolled back on any exception."""

@@ -69,13 +69,13 @@ class SyntheticEdge:
         self.edge = edge
         self.broker = BrokerSettings(port=broker.port)
         self.budget = budget
+        self.path = folder / f"{edge}.sqlite"
         self.journal: Journal
         self.number = 0
 
     async def start(self) -> None:
         self.loop = asyncio.get_running_loop()
-        path = self.folder / f"{self.edge}.sqlite"
-        self.journal = open_journal(path, self.edge, self.budget, CLOCK)
+        self.journal = open_journal(self.path, self.edge, self.budget, CLOCK)
         self.uplink = Uplink(
             site=SITE,
             edge=self.edge,

@@ -6,7 +6,15 @@ notes how it went and keeps its failure to itself.
 
 from __future__ import annotations
 
-from worker.jobs import accounts, colour_history, dead_letters, live_sequence, media, series
+from worker.jobs import (
+    accounts,
+    colour_history,
+    dead_letters,
+    live_sequence,
+    media,
+    reservoir,
+    series,
+)
 from worker.jobs.job import Job, Tools
 
 __all__ = ["Job", "Tools", "all_jobs"]
@@ -21,4 +29,5 @@ def all_jobs(tools: Tools) -> list[Job]:
         colour_history.job(tools),
         dead_letters.job(tools),
         accounts.job(tools),
+        reservoir.job(tools),
     ]

@@ -71,7 +71,7 @@ class Records:
             options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         reader = engine.execution_options(**options)
         try:
-            with _translated():
+            with translated():
                 if migrating:
                     migrate.upgrade(engine, reader)
                 else:
@@ -96,7 +96,7 @@ class Records:
             StoreUnavailableError: the database does not answer or could not take the write now.
         """
         with (
-            _translated(),
+            translated(),
             Session(_opened(self._engine), expire_on_commit=False) as session,
             session.begin(),
         ):
@@ -110,7 +110,7 @@ class Records:
             StoreUnavailableError: the database does not answer.
         """
         with (
-            _translated(),
+            translated(),
             Session(_opened(self._reader), expire_on_commit=False) as session,
             session.begin(),
         ):
@@ -133,6 +133,14 @@ def _normalise(url: str) -> URL:
     if backend == "postgresql":
         return parsed.set(drivername="postgresql+psycopg")
     raise SettingsError(f"records.url: {backend} is unknown; use sqlite:/// or postgresql://")
+
+
+def unopened_engine(url: str) -> Engine:
+    """Return an engine of a PostgreSQL database, whatever its schema is."""
+    parsed = _normalise(url)
+    if parsed.get_backend_name() != "postgresql":
+        raise SettingsError("records.url: this backup's records are of a PostgreSQL database")
+    return _pg_engine(parsed)
 
 
 def _sqlite_engine(url: URL, *, readonly: bool) -> Engine:
@@ -169,7 +177,7 @@ def _pg_engine(url: URL) -> Engine:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """Turn a database's failure that trying again may mend into StoreUnavailableError."""
     try:
         yield

@@ -31,22 +31,27 @@ def upgrade(engine: Engine, reader: Engine) -> None:
     with reader.connect() as connection, connection.begin():
         if current(connection) == HEAD:
             return
+    with engine.connect() as connection, connection.begin():
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        upgrade_to(connection, "head")
+
+
+def upgrade_to(connection: Connection, revision: str) -> None:
+    """Migrate to a revision in the caller's transaction; raise :class:`SettingsError` as above."""
     # Alembic takes a quarter of a second to import, and most starts do not need it.
     from alembic import command
     from alembic.util.exc import CommandError
 
     config = configuration()
-    with engine.connect() as connection, connection.begin():
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-        config.attributes["connection"] = connection
-        try:
-            command.upgrade(config, "head")
-        except CommandError as error:
-            raise SettingsError(
-                f"the records' schema ({current(connection)}) is not one of this version's; "
-                f"run the version that wrote it, or a newer one: {error}"
-            ) from error
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, revision)
+    except CommandError as error:
+        raise SettingsError(
+            f"the records' schema ({current(connection) or revision}) is not one of this "
+            f"version's; run the version that wrote it, or a newer one: {error}"
+        ) from error
 
 
 def check(reader: Engine) -> None:

@@ -15,9 +15,10 @@ from typing import Any
 import msgspec
 
 from core.contracts.errors import StoreUnavailableError
-from core.contracts.ports import Query, Sample, StoredEvent, Value
+from core.contracts.ports import Query, Sample, StoredEvent, StoredPoint, Value
 from core.storage import sqlite
 from core.storage.series.days import DAY_MS, file_name
+from core.storage.series.embedded_scan import scan_day
 from core.storage.series.manifest import Manifest
 from core.storage.series.windows import Window, samples_of
 
@@ -118,6 +119,22 @@ class EmbeddedReader:
                 found.update(dict(file.execute(_COUNTS, _span(day, start, end)).fetchall()))
         return dict(found)
 
+    def scan(
+        self, kind: str, start: int, end: int, *, site: str | None = None, device: str | None = None
+    ) -> Iterator[StoredPoint]:
+        """Yield every event of a kind, day by day, in the order of site, device and time."""
+        if end <= start:
+            return
+        with self._shelf() as shelf:
+            for day, file in shelf.files(start, end):
+                span = _span(day, start, end)
+                yield from scan_day(file, day, kind, span, site=site, device=device)
+
+    def positions(self) -> dict[str, int]:
+        """Return for each log the position through which everything has been stored."""
+        with self._shelf() as shelf:
+            return shelf.positions()
+
     def close(self) -> None:
         """Release all connections; queries under way keep theirs until they end."""
         self._closed = True
@@ -166,6 +183,10 @@ class _Shelf:
             self._days = self._manifest.days()
             for day in set(self._open) - set(self._days):
                 self._open.pop(day).close()
+
+    def positions(self) -> dict[str, int]:
+        """Return the manifest's position of each log."""
+        return self._manifest.positions() if self._there else {}
 
     def newest(self, devices: list[str]) -> list[tuple[str, str, int]]:
         """Return (device, kind, latest day that may hold it), grouped by day."""

@@ -9,12 +9,13 @@ day's start, so that a day has one such point, inside any retention; the highest
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from core.contracts.errors import PointRefusedError, StoreUnavailableError
-from core.contracts.ports import Point, Query, Refusal, Sample, StoredEvent
+from core.contracts.ports import Point, Query, Refusal, Sample, StoredEvent, StoredPoint
 from core.runtime.clock import Clock, ScaledClock
 from core.runtime.settings import InfluxSettings
+from core.storage.series import influx_scan
 from core.storage.series.days import DAY_MS, DAY_NS, date_of
 from core.storage.series.influx_http import Influx
 from core.storage.series.lineprotocol import event_of, identifier, line_of, literal, sample_of
@@ -244,6 +245,16 @@ class InfluxReader:
             "; ".join(_select('count("seen")', kind, span) for kind in kinds)
         )
         return {s["name"]: sum(int(row[1]) for row in s["values"]) for s in found}
+
+    def scan(
+        self, kind: str, start: int, end: int, *, site: str | None = None, device: str | None = None
+    ) -> Iterator[StoredPoint]:
+        """Yield every event of a kind, oldest first."""
+        return influx_scan.scan(self._influx.select, kind, start, end, site=site, device=device)
+
+    def positions(self) -> dict[str, int]:
+        """Return for each log the position through which everything has been stored."""
+        return influx_scan.positions(self._influx.select)
 
     def close(self) -> None:
         """Release the connection."""

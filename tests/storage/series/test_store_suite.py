@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.contracts.codec import data_dict
-from core.contracts.ports import Aggregate, Point, Query, Sample, StoredEvent
+from core.contracts.ports import Aggregate, Point, Query, Sample, StoredEvent, StoredPoint
 from tests.storage.series.conftest import Store
-from tests.storage.series.support import BASE, DAY, HOUR, door, entry, lift, meter, point
+from tests.storage.series.support import BASE, DAY, HOUR, SITE, door, entry, lift, meter, point
 
 EVER = (0, 4_000_000_000_000)
 
@@ -344,3 +344,55 @@ def test_aggregates_agree_with_a_plain_model(
         assert [sample.at for sample in found] == sorted(windows)
         for sample in found:
             assert sample.value == pytest.approx(of(windows[sample.at]), rel=1e-9, abs=1e-6)
+
+
+def test_a_scan_gives_everything_of_a_kind_back_once(store: Store) -> None:
+    points = [
+        *(meter(f"m{n % 3}", BASE + n // 3, float(n), nth=n) for n in range(30)),
+        *(meter(f"m{n}", BASE + DAY, 1.0) for n in range(5)),
+        door("d1", BASE + 5, person="p-1"),
+        point("access.granted", "d1", BASE + 6, {}, id="0815"),
+    ]
+    store.writer().write(entry(7, *points), 7)
+    reader = store.reader()
+
+    def found(kind: str, *span: int, **only: str) -> list[StoredPoint]:
+        return sorted(reader.scan(kind, *(span or EVER), **only), key=identity)
+
+    def expected(kind: str) -> list[StoredPoint]:
+        mine = [whole(item) for item in points if item.event.kind == kind]
+        return sorted(mine, key=identity)
+
+    meters = expected("meter.reading")
+    assert found("meter.reading") == meters
+    assert found("access.granted") == expected("access.granted")
+    assert found("camera.motion") == []
+    assert found("meter.reading", BASE + DAY, BASE + DAY + 1) == meters[-5:]
+    assert found("meter.reading", BASE + DAY, BASE + DAY) == []
+    assert found("meter.reading", device="m1") == [p for p in meters if p.device == "m1"]
+    assert found("meter.reading", site="elsewhere") == []
+    assert len(found("meter.reading", site=SITE)) == len(meters)
+    one = [p.time_ns for p in reader.scan("meter.reading", *EVER, device="m2")]
+    assert one == sorted(one), "a device's own events come oldest first"
+
+
+def test_a_store_says_how_far_it_has_come(store: Store) -> None:
+    assert store.writer().position() == 0
+    reader = store.reader()
+    assert reader.positions() == {}
+    for log, position in (("old journal", 5), ("new=journal,1", 3)):
+        writer = store.writer(log)
+        writer.write(entry(position, meter("m1", BASE + position, 1.0)), position)
+        writer.close()
+    assert reader.positions() == {"old journal": 5, "new=journal,1": 3}
+
+
+def identity(item: StoredPoint) -> tuple[int, str]:
+    return item.time_ns, item.device
+
+
+def whole(item: Point) -> StoredPoint:
+    event = item.event
+    return StoredPoint(
+        item.time_ns, item.site, event.device, event.kind, event.seen, event.id, data_dict(event)
+    )
