@@ -158,9 +158,9 @@ class CollectorApp:
         self._announcer.start()
         self._stack.callback(self._announcer.stop)
         replays = Replays(self.records, self.journal, self._clock, self._ingest)
-        desk = Desk([self._adoptions, replays])
-        desk.start()
-        self._stack.callback(desk.stop)
+        self._desk = Desk([self._adoptions, replays])
+        self._desk.start()
+        self._stack.callback(self._desk.stop)
 
     def _publish_receipt(self, site: str, edge: str, receipt: Receipt, birth: int) -> None:
         self._link.publish(
@@ -200,5 +200,6 @@ class CollectorApp:
             dead_letters=self._rules.dead_letters,
             positions={p.name: p.position for p in self._projectors},
             journal=self.journal.position,
-            trouble={p.name: p.trouble for p in self._projectors if p.trouble is not None},
+            trouble={p.name: p.trouble for p in self._projectors if p.trouble is not None}
+            | self._desk.trouble,
         )
