@@ -19,6 +19,8 @@ log = structlog.get_logger(__name__)
 class Adoptions:
     """Activates topology and rules, and again whenever somebody adopts a device or an edge."""
 
+    name = "adoptions"
+
     def __init__(
         self, records: Records, journal: Journal, clock: Clock, activation: Activation
     ) -> None:

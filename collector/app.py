@@ -153,9 +153,9 @@ class CollectorApp:
         self._announcer.start()
         self._stack.callback(self._announcer.stop)
         replays = Replays(self.records, self.journal, self._clock, self._ingest)
-        desk = Desk([self._adoptions, replays])
-        desk.start()
-        self._stack.callback(desk.stop)
+        self._desk = Desk([self._adoptions, replays])
+        self._desk.start()
+        self._stack.callback(self._desk.stop)
         self._measured = CollectorMetrics(
             journal=self.journal,
             clock=self._clock,
@@ -207,5 +207,6 @@ class CollectorApp:
             done=dict(done_by(states)),
             positions={state.name: state.position for state in states},
             journal=self.journal.position,
-            trouble={state.name: state.trouble for state in states if state.trouble is not None},
+            trouble={state.name: state.trouble for state in states if state.trouble is not None}
+            | self._desk.trouble,
         )

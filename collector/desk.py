@@ -20,6 +20,8 @@ _PAUSE_S = 5.0
 class Clerk(Protocol):
     """Somebody with a kind of decision to carry out."""
 
+    name: str
+
     def step(self) -> None:
         """Look once, and do what there is to do; raise EstateError to be called again later."""
         ...
@@ -33,6 +35,8 @@ class Desk:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self.failures = 0
+        self.trouble: dict[str, str] = {}
+        """Why a clerk could not do its work the last time, by its name."""
 
     def start(self) -> None:
         """Start in the background."""
@@ -46,19 +50,24 @@ class Desk:
             self._thread.join(5.0)
             self._thread = None
 
+    def step(self) -> None:
+        """Call each clerk once; log the first failure and the recovery."""
+        for clerk in self._clerks:
+            try:
+                clerk.step()
+            except Exception as error:
+                # Also a fault of our own must not end the others' work.
+                self.failures += 1
+                if clerk.name not in self.trouble:
+                    expected = isinstance(error, EstateError)
+                    log.warning(
+                        "decisions wait", of=clerk.name, why=str(error), exc_info=not expected
+                    )
+                self.trouble[clerk.name] = str(error) or type(error).__name__
+            else:
+                if self.trouble.pop(clerk.name, None) is not None:
+                    log.info("decisions are carried out again", of=clerk.name)
+
     def _run(self) -> None:
-        pause = _LOOK_S
-        while not self._stopping.wait(pause):
-            pause = _LOOK_S
-            for clerk in self._clerks:
-                try:
-                    clerk.step()
-                except EstateError as error:
-                    pause = _PAUSE_S
-                    self.failures += 1
-                    log.warning("a decision waits", why=str(error))
-                except Exception:
-                    # A fault of our own must not end the others' work; it is seen in the log.
-                    pause = _PAUSE_S
-                    self.failures += 1
-                    log.exception("a decision could not be carried out")
+        while not self._stopping.wait(_PAUSE_S if self.trouble else _LOOK_S):
+            self.step()

@@ -15,7 +15,7 @@ from collector.ingest import Ingest
 from collector.streams import StreamKey
 from core.contracts.batch import decode_envelope
 from core.contracts.codec import encode
-from core.contracts.errors import ContractError, JournalFullError
+from core.contracts.errors import ContractError
 from core.contracts.letters import Family, Replay, open_letter
 from core.contracts.log import REPLAY
 from core.runtime.clock import Clock
@@ -35,6 +35,8 @@ class _Name(msgspec.Struct):
 
 class Replays:
     """Carries out what was asked of dead letters; used by one thread."""
+
+    name = "replays"
 
     def __init__(self, records: Records, journal: Journal, clock: Clock, ingest: Ingest) -> None:
         self._records = records
@@ -78,11 +80,7 @@ class Replays:
         replay = Replay(letter.id, letter.by, letter.origin, letter.raw)
         number = max(len(contents.events), 1)
         append = Append(REPLAY, encode(replay), self._clock.now_ms(), events=number)
-        try:
-            self._journal.append(append).result()
-        except JournalFullError as full:
-            log.warning("a replay waits", letter=letter.id, why=str(full))
-            return
+        self._journal.append(append).result()
         logged.add(letter.id)
         log.info("dead letter replayed", letter=letter.id, by=letter.by, events=number)
 

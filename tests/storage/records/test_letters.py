@@ -6,6 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from alembic import command
+from sqlalchemy import text
 
 from core.contracts.codec import make_event
 from core.contracts.errors import ContractError
@@ -19,6 +21,7 @@ from core.storage.records import (
     changes,
     counters,
     letters,
+    migrate,
     quarantine,
     refusals,
 )
@@ -223,3 +226,27 @@ def test_an_adoption_can_be_corrected_and_withdrawn(records: Records) -> None:
         adoptions.withdraw(session, "d1", WHO)
     with records.session() as session, pytest.raises(NotFoundError):
         adoptions.withdraw(session, "d1", WHO)
+
+
+def test_letters_of_the_former_schema_are_kept_through_the_migration(empty_url: str) -> None:
+    records = Records(empty_url).open()
+    with records.session() as session:
+        config = migrate.configuration()
+        config.attributes["connection"] = session.connection()
+        command.downgrade(config, "0001")
+        session.execute(
+            text(
+                'INSERT INTO dead_letter (id, log, pos, "index", at, source, reason, field, raw) '
+                "VALUES ('l-1-0', 'l', 1, 0, 5, 'plain/jinxiu/p1', 'bad', 'data.value', :raw)"
+            ),
+            {"raw": BAD},
+        )
+    records.close()
+    records.open()
+    assert states(records) == {"l-1-0": "dead"}
+    with pytest.raises(ContractError, match="discard it"):
+        ask(records, "l-1-0")
+    with records.session() as session:
+        letters.discard(session, "l-1-0", WHO, NOW, reason="long ago")
+    assert states(records) == {"l-1-0": "discarded"}
+    records.close()
