@@ -2,62 +2,27 @@
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import queue
-import re
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from core.contracts.errors import StoreUnavailableError
-from core.contracts.ports import Query, Sample, StoredEvent, Value
+from core.contracts.ports import Query, Sample, StoredEvent
 from core.storage import sqlite
+from core.storage.series.columns import UNREADABLE
 from core.storage.series.days import DAY_MS, file_name
+from core.storage.series.dayview import DayView, Row
 from core.storage.series.manifest import Manifest
-from core.storage.series.windows import Window, samples_of
+from core.storage.series.windows import Window, sample_value, samples_of, window_of
 
 #: Day files that one reader thread keeps open.
 OPEN_FILES = 8
-_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-
-_IDS = "SELECT id, kind FROM series WHERE device = ?1 AND (?2 IS NULL OR kind = ?2)"
-_RAW = """
-SELECT time / 1000000, json_type(data, ?2) AS type, json_extract(data, ?2)
-FROM event WHERE series = ?1 AND time >= ?3 AND time < ?4 AND type IS NOT NULL AND type != 'null'
-ORDER BY time, rowid LIMIT ?5
-"""
-# The bare column `value` is that of the row with the greatest time: SQLite's documented rule.
-# LIMIT -1 keeps the inner query from being merged into the outer one, which would read the
-# field out of the JSON anew for each of the outer's columns.
-_WINDOWS = """
-SELECT (?5 + time / 1000000) / ?6, count(*), count(number), total(number), min(number),
-       max(number), value, max(time)
-FROM (
-    SELECT time, value, CASE WHEN typeof(value) = 'text' THEN NULL ELSE value END AS number
-    FROM (
-        SELECT time, json_extract(data, ?2) AS value FROM event
-        WHERE series = ?1 AND time >= ?3 AND time < ?4 LIMIT -1
-    )
-    WHERE value IS NOT NULL
-)
-GROUP BY 1
-"""
-_EVENTS = """
-SELECT time / 1000000, json(data) FROM event
-WHERE series = ? AND time >= ? AND time < ? ORDER BY time DESC, rowid DESC LIMIT ?
-"""
-_COUNTS = """
-SELECT kind, count(*) FROM series CROSS JOIN event
-ON event.series = series.id AND event.time >= ? AND event.time < ? GROUP BY kind
-"""
-_NEWEST = "SELECT time, json(data) FROM event WHERE series = ? ORDER BY time DESC LIMIT 1"
-
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
+_first = itemgetter(0)
 
 
 class EmbeddedReader:
@@ -70,23 +35,20 @@ class EmbeddedReader:
 
     def query(self, query: Query) -> list[Sample]:
         """Return samples, oldest first; none for a field that no event has."""
-        if _FIELD.fullmatch(query.field) is None or query.end <= query.start:
+        if query.end <= query.start:
             return []
-        path = f"$.{query.field}"
         with self._shelf() as shelf:
             if query.every_ms is None:
-                return _raw(shelf, query, path)
-            return _windowed(shelf, query, path, query.every_ms)
+                return _raw(shelf, query)
+            return _windowed(shelf, query, query.every_ms)
 
     def latest(self, devices: Iterable[str]) -> list[StoredEvent]:
         """Return the newest event of each kind of each device."""
         with self._shelf() as shelf:
-            found = []
+            by_day: dict[int, list[tuple[str, str]]] = {}
             for device, kind, day in shelf.newest(list(dict.fromkeys(devices))):
-                event = _newest(shelf, device, kind, day)
-                if event is not None:
-                    found.append(event)
-            return found
+                by_day.setdefault(day, []).append((device, kind))
+            return [event for day, pairs in by_day.items() for event in _latest(shelf, day, pairs)]
 
     def events(
         self, device: str, start: int, end: int, *, kind: str | None = None, limit: int = 500
@@ -95,13 +57,18 @@ class EmbeddedReader:
         found: list[StoredEvent] = []
         with self._shelf() as shelf:
             for day, file in shelf.files(start, end, newest_first=True):
-                span = _span(day, start, end)
-                ways = [
-                    _events(file, day, device, name, id_, span, limit - len(found))
-                    for id_, name in file.execute(_IDS, (device, kind)).fetchall()
+                base, span = day * DAY_MS, _span(day, start, end)
+                with file.snapshot():
+                    rows = [
+                        (time, name, data)
+                        for id_, name in file.ids(device, kind)
+                        for time, data in file.rows(id_, name, *span)
+                    ]
+                rows.sort(key=_first)
+                found += [
+                    StoredEvent(base + time // 1_000_000, device, name, data)
+                    for time, name, data in rows[: -limit + len(found) - 1 : -1]
                 ]
-                merged = heapq.merge(*ways, key=lambda event: event.at, reverse=True)
-                found += itertools.islice(merged, limit - len(found))
                 if len(found) >= limit:
                     break
         return found
@@ -115,7 +82,8 @@ class EmbeddedReader:
         found: Counter[str] = Counter()
         with self._shelf() as shelf:
             for day, file in shelf.files(start, end):
-                found.update(dict(file.execute(_COUNTS, _span(day, start, end)).fetchall()))
+                with file.snapshot():
+                    found.update(file.counts(*_span(day, start, end)))
         return dict(found)
 
     def close(self) -> None:
@@ -137,7 +105,7 @@ class EmbeddedReader:
         try:
             shelf.refresh()
             yield shelf
-        except (sqlite.Error, StoreUnavailableError) as error:
+        except (sqlite.Error, StoreUnavailableError, *UNREADABLE) as error:
             shelf.close()
             raise StoreUnavailableError(f"{self._folder}: {error}") from error
         except BaseException:
@@ -157,7 +125,7 @@ class _Shelf:
         self._manifest = Manifest(folder, readonly=True)
         self._there = False
         self._days: list[int] = []
-        self._open: OrderedDict[int, sqlite.Connection] = OrderedDict()
+        self._open: OrderedDict[int, tuple[DayView, sqlite.Connection]] = OrderedDict()
 
     def refresh(self) -> None:
         """Look which days there are now."""
@@ -165,7 +133,7 @@ class _Shelf:
         if self._there and self._manifest.changed():
             self._days = self._manifest.days()
             for day in set(self._open) - set(self._days):
-                self._open.pop(day).close()
+                self._open.pop(day)[1].close()
 
     def newest(self, devices: list[str]) -> list[tuple[str, str, int]]:
         """Return (device, kind, latest day that may hold it), grouped by day."""
@@ -174,7 +142,7 @@ class _Shelf:
 
     def files(
         self, start: int, end: int, *, newest_first: bool = False
-    ) -> Iterator[tuple[int, sqlite.Connection]]:
+    ) -> Iterator[tuple[int, DayView]]:
         """Yield the day files that overlap ``[start, end)`` (ms)."""
         first, last = start // DAY_MS, (end - 1) // DAY_MS
         days = [day for day in self._days if first <= day <= last]
@@ -187,10 +155,9 @@ class _Shelf:
         """Return the days up to ``day``, newest first."""
         return [other for other in reversed(self._days) if other <= day]
 
-    def file(self, day: int) -> sqlite.Connection | None:
+    def file(self, day: int) -> DayView | None:
         """Return a day's file; None where it was expired since the last refresh."""
-        connection = self._open.get(day)
-        if connection is None:
+        if day not in self._open:
             try:
                 connection = sqlite.connect(self._manifest.folder / file_name(day), readonly=True)
             except StoreUnavailableError:
@@ -198,15 +165,14 @@ class _Shelf:
                     raise
                 return None
             while len(self._open) >= OPEN_FILES:
-                self._open.popitem(last=False)[1].close()
-            connection.execute("PRAGMA cache_size=-8192")  # a day's rows lie far apart
-            self._open[day] = connection
+                self._open.popitem(last=False)[1][1].close()
+            self._open[day] = (DayView(connection), connection)
         self._open.move_to_end(day)
-        return connection
+        return self._open[day][0]
 
     def close(self) -> None:
         while self._open:
-            self._open.popitem()[1].close()
+            self._open.popitem()[1][1].close()
         self._manifest.close()
 
 
@@ -216,78 +182,57 @@ def _span(day: int, start: int, end: int) -> tuple[int, int]:
     return max(start - base, 0) * 1_000_000, min(end - base, DAY_MS) * 1_000_000
 
 
-def _raw(shelf: _Shelf, query: Query, path: str) -> list[Sample]:
+def _raw(shelf: _Shelf, query: Query) -> list[Sample]:
     found: list[Sample] = []
     for day, file in shelf.files(query.start, query.end):
         base = day * DAY_MS
-        lower, upper = _span(day, query.start, query.end)
-        left = query.limit - len(found)
-        ways = [
-            file.execute(_RAW, (id_, path, lower, upper, left))
-            for id_, _ in file.execute(_IDS, (query.device, query.kind)).fetchall()
+        values = _values(file, query, _span(day, query.start, query.end))
+        found += [
+            Sample(base + time // 1_000_000, sample_value(value))
+            for time, value in values[: query.limit - len(found)]
         ]
-        for at, type_, value in itertools.islice(heapq.merge(*ways, key=_first), left):
-            found.append(Sample(base + at, _typed(type_, value)))
         if len(found) >= query.limit:
             break
     return found
 
 
-def _first(row: tuple[Any, ...]) -> int:
-    at: int = row[0]
-    return at
+def _values(file: DayView, query: Query, span: tuple[int, int]) -> list[tuple[int, Any]]:
+    with file.snapshot():
+        found = [
+            file.values(id_, kind, query.field, *span)
+            for id_, kind in file.ids(query.device, query.kind)
+        ]
+    return found[0] if len(found) == 1 else sorted(itertools.chain(*found), key=_first)
 
 
-def _typed(type_: str, value: Value) -> Value:
-    """Give booleans back as such: SQL knows 0 and 1 only."""
-    return bool(value) if type_ in ("true", "false") else value
-
-
-def _windowed(shelf: _Shelf, query: Query, path: str, every_ms: int) -> list[Sample]:
+def _windowed(shelf: _Shelf, query: Query, every_ms: int) -> list[Sample]:
     windows: dict[int, Window] = {}
-    newest: dict[int, int] = {}
     for day, file in shelf.files(query.start, query.end):
         base = day * DAY_MS
-        span = _span(day, query.start, query.end)
-        for id_, _ in file.execute(_IDS, (query.device, query.kind)).fetchall():
-            rows = file.execute(_WINDOWS, (id_, path, *span, base, every_ms))
-            for number, count, numbers, total, low, high, last, time in rows:
-                at = base * 1_000_000 + time
-                if at < newest.get(number, -1):  # the same device at two sites
-                    last = None
-                else:
-                    newest[number] = at
-                part = Window(count, numbers, total, low, high, last)
-                windows.setdefault(number, Window()).add(part)
+        values = _values(file, query, _span(day, query.start, query.end))
+        numbered = (((base + time // 1_000_000) // every_ms, value) for time, value in values)
+        for number, same in itertools.groupby(numbered, _first):
+            part = window_of([sample_value(value) for _, value in same])
+            windows.setdefault(number, Window()).add(part)
     return samples_of(windows, every_ms, query.aggregate)
 
 
-def _events(
-    file: sqlite.Connection,
-    day: int,
-    device: str,
-    kind: str,
-    series: int,
-    span: tuple[int, int],
-    limit: int,
-) -> Iterator[StoredEvent]:
-    base = day * DAY_MS
-    for at, data in file.execute(_EVENTS, (series, *span, limit)):
-        yield StoredEvent(base + at, device, kind, _decode(data))
-
-
-def _newest(shelf: _Shelf, device: str, kind: str, day: int) -> StoredEvent | None:
-    """Look for the newest event, from the day that the manifest names backwards."""
+def _latest(shelf: _Shelf, day: int, pairs: list[tuple[str, str]]) -> list[StoredEvent]:
+    """Look for the newest events, from the day that the manifest names backwards."""
+    left, events = pairs, []
     for candidate in shelf.days_through(day):
         file = shelf.file(candidate)
-        if file is None:
+        if file is None or not left:
             continue
-        rows = [
-            row
-            for id_, _ in file.execute(_IDS, (device, kind)).fetchall()
-            for row in file.execute(_NEWEST, (id_,)).fetchall()
-        ]
-        if rows:
-            time, data = max(rows)
-            return StoredEvent(candidate * DAY_MS + time // 1_000_000, device, kind, _decode(data))
-    return None
+        with file.snapshot():
+            wanted = {id_: pair for pair in left for id_, _ in file.ids(*pair)}
+            newest: dict[tuple[str, str], Row] = {}
+            for id_, row in file.newest({id_: kind for id_, (_, kind) in wanted.items()}).items():
+                pair = wanted[id_]
+                if pair not in newest or newest[pair][0] < row[0]:
+                    newest[pair] = row
+        for (device, kind), (time, data) in newest.items():
+            at = candidate * DAY_MS + time // 1_000_000
+            events.append(StoredEvent(at, device, kind, data))
+        left = [pair for pair in left if pair not in newest]
+    return events

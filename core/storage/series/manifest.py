@@ -31,6 +31,9 @@ CREATE TABLE IF NOT EXISTS newest (
     day INTEGER NOT NULL,  -- no later day holds this kind of this device
     PRIMARY KEY (device, kind)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sealed (
+    day INTEGER PRIMARY KEY  -- the file is sealed for good, nothing came since
+);
 CREATE TABLE IF NOT EXISTS horizon (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     day INTEGER NOT NULL  -- older events are refused
@@ -92,6 +95,21 @@ class Manifest:
         rows = self._db.execute("SELECT day FROM file WHERE retired_at IS NULL ORDER BY day")
         return [row[0] for row in rows]
 
+    def loose(self) -> list[int]:
+        """Return the days that are not sealed for good."""
+        rows = self._db.execute(
+            "SELECT day FROM file WHERE retired_at IS NULL AND day NOT IN (SELECT day FROM sealed)"
+        )
+        return [row[0] for row in rows]
+
+    def loosen(self, day: int) -> None:
+        """Note that a day gets events, before it does."""
+        self._db.execute("DELETE FROM sealed WHERE day = ?", (day,))
+
+    def tighten(self, day: int) -> None:
+        """Note that a day is sealed for good."""
+        self._db.execute("INSERT INTO sealed (day) VALUES (?) ON CONFLICT DO NOTHING", (day,))
+
     def horizon(self) -> int:
         """Return the day before which events are refused."""
         row = self._db.execute("SELECT day FROM horizon").fetchone()
@@ -150,6 +168,7 @@ class Manifest:
                 (now, day),
             ).fetchall()
             self._db.execute("DELETE FROM newest WHERE day < ?", (day,))
+            self._db.execute("DELETE FROM sealed WHERE day < ?", (day,))
             self._db.execute(
                 "INSERT INTO horizon VALUES (1, ?) "
                 "ON CONFLICT (one) DO UPDATE SET day = max(day, excluded.day)",

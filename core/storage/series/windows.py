@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
+from math import fsum
+from typing import Any
 
+from core.contracts.codec import encode
 from core.contracts.ports import Aggregate, Sample, Value
 
 
@@ -56,18 +60,25 @@ def samples_of(windows: dict[int, Window], every_ms: int, aggregate: Aggregate) 
     return [Sample(at, value) for at, value in found if value is not None]
 
 
+def window_of(values: list[Value]) -> Window:
+    """Return what values (oldest first, at least one) give together."""
+    numbers = [value for value in values if not isinstance(value, str)]
+    if not numbers:
+        return Window(len(values), last=values[-1])
+    return Window(len(values), len(numbers), fsum(numbers), min(numbers), max(numbers), values[-1])
+
+
+def sample_value(value: Any) -> Value:
+    """Return a field's stored value as a sample; lists and maps as JSON texts."""
+    found: Value = encode(value).decode() if isinstance(value, list | dict) else value
+    return found
+
+
 def fold(samples: Iterable[Sample], every_ms: int) -> dict[int, Window]:
     """Sort raw samples (oldest first) into windows."""
     windows: dict[int, Window] = {}
-    for sample in samples:
-        value = sample.value
-        if value is None:
-            continue
-        number = None if isinstance(value, str) else float(value)
-        part = (
-            Window(1, last=value)
-            if number is None
-            else Window(1, 1, number, number, number, number)
-        )
-        windows.setdefault(sample.at // every_ms, Window()).add(part)
+    for number, same in groupby(samples, lambda sample: sample.at // every_ms):
+        values = [sample.value for sample in same if sample.value is not None]
+        if values:
+            windows[number] = window_of(values)
     return windows
