@@ -120,6 +120,10 @@ class Manifest:
         row = self._db.execute("SELECT position FROM cursor WHERE log = ?", (log,)).fetchone()
         return row[0] if row else 0
 
+    def positions(self) -> dict[str, int]:
+        """Return the position through which each log is stored durably."""
+        return dict(self._db.execute("SELECT log, position FROM cursor"))
+
     def advance(self, log: str, position: int) -> None:
         """Note durably that everything up to ``position`` is durable in the day files."""
         self._db.execute(
