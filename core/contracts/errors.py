@@ -35,6 +35,10 @@ class StoreUnavailableError(RetryableError):
     """A store does not answer, or answers that it cannot take the write now."""
 
 
+class QueryTooLargeError(EstateError):
+    """A question whose answer would be too large; the message says what to ask for instead."""
+
+
 class PointRefusedError(EstateError):
     """A store refuses these points for good (a 4xx); they belong in the dead letters."""
 

@@ -8,6 +8,7 @@ nanoseconds since the day's start.
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -27,8 +28,8 @@ b.kind = ?1 AND b.first_series <= ?2 AND b.last_series >= ?2 AND b.first_series 
 )
 """
 _BLOCKS = f"""
-SELECT b.body FROM run CROSS JOIN block AS b ON b.run = run.id AND {_HOLDS}
-WHERE run.state = {LIVE} AND b.last >= ?3 AND b.first < ?4 ORDER BY b.id
+SELECT b.id, b.last FROM run CROSS JOIN block AS b ON b.run = run.id AND {_HOLDS}
+WHERE run.state = {LIVE} AND b.last >= ?3 AND b.first < ?4 ORDER BY b.last DESC
 """  # noqa: S608 - a number
 _LAST_BLOCK = f"""
 SELECT b.id, b.body FROM block AS b WHERE b.run = ?3 AND {_HOLDS} ORDER BY b.id DESC LIMIT 1
@@ -75,7 +76,8 @@ class DayView:
     ) -> list[tuple[int, Any]]:
         """Return (time, value) of one field in ``[lower, upper)``, oldest first."""
         found: list[tuple[int, Any]] = []
-        for block in self._blocks(series, kind, lower, upper):
+        for id_, _ in self._blocks(series, kind, lower, upper):
+            block = self._block(id_)
             span, column = block.span(series), block.column(name)
             if span is None or column is None:
                 continue
@@ -89,16 +91,24 @@ class DayView:
         found.sort(key=_time)
         return found
 
-    def rows(self, series: int, kind: str, lower: int, upper: int) -> list[Row]:
-        """Return (time, data) of the events in ``[lower, upper)``, oldest first."""
-        found: list[Row] = []
-        for block in self._blocks(series, kind, lower, upper):
+    def rows(self, series: int, kind: str, lower: int, upper: int, limit: int) -> list[Row]:
+        """Return (time, data) of the newest events in ``[lower, upper)``, oldest first.
+
+        At least ``limit`` where there are so many, and all that have the time of the oldest.
+        """
+        found = self._hot_rows(series, lower, upper) + self._legacy_rows(series, lower, upper)
+        for id_, last in self._blocks(series, kind, lower, upper):
+            if sum(time > last for time, _ in found) >= limit:
+                break
+            block = self._block(id_)
             span = block.span(series)
-            if span is not None:
-                pairs = zip(block.times()[span], block.rows(span), strict=True)
-                found += [row for row in pairs if lower <= row[0] < upper]
-        found += self._hot_rows(series, lower, upper)
-        found += self._legacy_rows(series, lower, upper)
+            if span is None:
+                continue
+            times = block.times()
+            stop = bisect_left(times, upper, span.start, span.stop)
+            start = max(bisect_left(times, lower, span.start, stop), stop - limit)
+            start = bisect_left(times, times[start], span.start, start) if start < stop else stop
+            found += zip(times[start:stop], block.rows(slice(start, stop)), strict=True)
         found.sort(key=_time)
         return found
 
@@ -164,10 +174,15 @@ class DayView:
 
     # -- the three places --------------------------------------------------------------------
 
-    def _blocks(self, series: int, kind: str, lower: int, upper: int) -> Iterator[BlockView]:
-        if self._sealed:
-            for (body,) in self._db.execute(_BLOCKS, (kind, series, lower, upper)):
-                yield BlockView(body)
+    def _blocks(self, series: int, kind: str, lower: int, upper: int) -> list[tuple[int, int]]:
+        """Return (id, last time) of the blocks that may hold a series in a span, newest first."""
+        if not self._sealed:
+            return []
+        return self._db.execute(_BLOCKS, (kind, series, lower, upper)).fetchall()
+
+    def _block(self, id_: int) -> BlockView:
+        row = self._db.execute("SELECT body FROM block WHERE id = ?", (id_,)).fetchone()
+        return BlockView(row[0])
 
     def _hot_rows(self, series: int, lower: int, upper: int) -> list[Row]:
         found: list[Row] = []

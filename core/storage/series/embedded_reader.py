@@ -9,16 +9,22 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 from core.contracts.errors import StoreUnavailableError
-from core.contracts.ports import Query, Sample, StoredEvent
+from core.contracts.ports import Mark, Query, Sample, StoredEvent
 from core.storage import sqlite
 from core.storage.series.columns import UNREADABLE
-from core.storage.series.days import DAY_MS, file_name
+from core.storage.series.days import DAY_MS, DAY_NS, file_name
 from core.storage.series.dayview import DayView, Row
 from core.storage.series.manifest import Manifest
-from core.storage.series.windows import Window, sample_value, samples_of, window_of
+from core.storage.series.pages import page_of, upper_bound
+from core.storage.series.windows import (
+    Timed,
+    check_size,
+    lookback_ms,
+    sample_value,
+    samples_in,
+)
 
 #: Day files that one reader thread keeps open.
 OPEN_FILES = 8
@@ -35,12 +41,15 @@ class EmbeddedReader:
 
     def query(self, query: Query) -> list[Sample]:
         """Return samples, oldest first; none for a field that no event has."""
+        check_size(query)
         if query.end <= query.start:
             return []
         with self._shelf() as shelf:
             if query.every_ms is None:
-                return _raw(shelf, query)
-            return _windowed(shelf, query, query.every_ms)
+                raw = itertools.islice(_values(shelf, query, query.start), query.limit)
+                return [Sample(at, value) for at, value in raw]
+            values = _values(shelf, query, query.start - lookback_ms(query))
+            return samples_in(values, query, query.every_ms)
 
     def latest(self, devices: Iterable[str]) -> list[StoredEvent]:
         """Return the newest event of each kind of each device."""
@@ -51,27 +60,31 @@ class EmbeddedReader:
             return [event for day, pairs in by_day.items() for event in _latest(shelf, day, pairs)]
 
     def events(
-        self, device: str, start: int, end: int, *, kind: str | None = None, limit: int = 500
+        self,
+        device: str,
+        start: int,
+        end: int,
+        *,
+        kind: str | None = None,
+        limit: int = 500,
+        before: Mark | None = None,
     ) -> list[StoredEvent]:
-        """Return a device's events in ``[start, end)``, newest first."""
+        """Return a device's events in ``[start, end)``, newest first; a page at a time."""
         found: list[StoredEvent] = []
+        end_ns = end * 1_000_000
         with self._shelf() as shelf:
-            for day, file in shelf.files(start, end, newest_first=True):
-                base, span = day * DAY_MS, _span(day, start, end)
+            last = end if before is None else min(end, before.time_ns // 1_000_000 + 1)
+            for day, file in shelf.files(start, last, newest_first=True):
+                base = day * DAY_NS
                 with file.snapshot():
-                    rows = [
-                        (time, name, data)
-                        for id_, name in file.ids(device, kind)
-                        for time, data in file.rows(id_, name, *span)
-                    ]
-                rows.sort(key=_first)
-                found += [
-                    StoredEvent(base + time // 1_000_000, device, name, data)
-                    for time, name, data in rows[: -limit + len(found) - 1 : -1]
-                ]
+                    for id_, name in file.ids(device, kind):
+                        until = end_ns if before is None else upper_bound(before, name, end_ns)
+                        span = _span(day, start * 1_000_000, until)
+                        rows = file.rows(id_, name, *span, limit)
+                        found += (StoredEvent(base + t, device, name, data) for t, data in rows)
                 if len(found) >= limit:
                     break
-        return found
+        return page_of(found, limit)
 
     def count(self, start: int, end: int) -> int:
         """Return how many events are stored in ``[start, end)``."""
@@ -83,7 +96,7 @@ class EmbeddedReader:
         with self._shelf() as shelf:
             for day, file in shelf.files(start, end):
                 with file.snapshot():
-                    found.update(file.counts(*_span(day, start, end)))
+                    found.update(file.counts(*_span(day, start * 1_000_000, end * 1_000_000)))
         return dict(found)
 
     def close(self) -> None:
@@ -177,44 +190,24 @@ class _Shelf:
 
 
 def _span(day: int, start: int, end: int) -> tuple[int, int]:
-    """Return the part of a day that lies in ``[start, end)``, in ns since the day's start."""
-    base = day * DAY_MS
-    return max(start - base, 0) * 1_000_000, min(end - base, DAY_MS) * 1_000_000
+    """Return the part of a day that lies in ``[start, end)`` (ns), since the day's start."""
+    base = day * DAY_NS
+    return max(start - base, 0), min(end - base, DAY_NS)
 
 
-def _raw(shelf: _Shelf, query: Query) -> list[Sample]:
-    found: list[Sample] = []
-    for day, file in shelf.files(query.start, query.end):
+def _values(shelf: _Shelf, query: Query, start: int) -> Iterator[Timed]:
+    """Yield the field's values from ``start`` (ms) on, oldest first."""
+    for day, file in shelf.files(start, query.end):
         base = day * DAY_MS
-        values = _values(file, query, _span(day, query.start, query.end))
-        found += [
-            Sample(base + time // 1_000_000, sample_value(value))
-            for time, value in values[: query.limit - len(found)]
-        ]
-        if len(found) >= query.limit:
-            break
-    return found
-
-
-def _values(file: DayView, query: Query, span: tuple[int, int]) -> list[tuple[int, Any]]:
-    with file.snapshot():
-        found = [
-            file.values(id_, kind, query.field, *span)
-            for id_, kind in file.ids(query.device, query.kind)
-        ]
-    return found[0] if len(found) == 1 else sorted(itertools.chain(*found), key=_first)
-
-
-def _windowed(shelf: _Shelf, query: Query, every_ms: int) -> list[Sample]:
-    windows: dict[int, Window] = {}
-    for day, file in shelf.files(query.start, query.end):
-        base = day * DAY_MS
-        values = _values(file, query, _span(day, query.start, query.end))
-        numbered = (((base + time // 1_000_000) // every_ms, value) for time, value in values)
-        for number, same in itertools.groupby(numbered, _first):
-            part = window_of([sample_value(value) for _, value in same])
-            windows.setdefault(number, Window()).add(part)
-    return samples_of(windows, every_ms, query.aggregate)
+        span = _span(day, start * 1_000_000, query.end * 1_000_000)
+        with file.snapshot():
+            ways = [
+                file.values(id_, kind, query.field, *span)
+                for id_, kind in file.ids(query.device, query.kind)
+            ]
+        found = ways[0] if len(ways) == 1 else sorted(itertools.chain(*ways), key=_first)
+        for time, value in found:
+            yield base + time // 1_000_000, sample_value(value)
 
 
 def _latest(shelf: _Shelf, day: int, pairs: list[tuple[str, str]]) -> list[StoredEvent]:
@@ -232,7 +225,6 @@ def _latest(shelf: _Shelf, day: int, pairs: list[tuple[str, str]]) -> list[Store
                 if pair not in newest or newest[pair][0] < row[0]:
                     newest[pair] = row
         for (device, kind), (time, data) in newest.items():
-            at = candidate * DAY_MS + time // 1_000_000
-            events.append(StoredEvent(at, device, kind, data))
+            events.append(StoredEvent(candidate * DAY_NS + time, device, kind, data))
         left = [pair for pair in left if pair not in newest]
     return events

@@ -266,6 +266,22 @@ def test_readers_in_threads_see_whole_batches_while_a_writer_writes(
     reader.close()
 
 
+def test_siblings_of_one_mark_share_a_page(tmp_path: Path, writers: list[EmbeddedWriter]) -> None:
+    writer = open_writer(tmp_path, writers)
+    points = [meter("m1", BASE + n // 4, float(n)) for n in range(12)]
+    writer.write(entry(1, *points), 1)
+    reader = EmbeddedReader(tmp_path)
+    for _ in range(2):  # hot, then sealed
+        sizes, before = [], None
+        while page := reader.events("m1", *EVER, limit=3, before=before):
+            sizes.append(len(page))
+            before = page[-1].mark
+        assert sizes == [4, 4, 4]
+        while writer.tidy():
+            pass
+    reader.close()
+
+
 def test_a_reader_of_nothing_waits_for_a_store_to_appear(
     tmp_path: Path, writers: list[EmbeddedWriter]
 ) -> None:
