@@ -201,6 +201,9 @@ export interface paths {
         /**
          * A device's events
          * @description Return a device's stored events in `[start, end)`, newest first (default: the last day).
+         *
+         *     `before` is the `next` of the page before; keep `start`, `end` and `kind` the same. Events of
+         *     one nanosecond and kind share a page, which may so be a little larger than `limit`.
          */
         get: operations["list_events"];
         put?: never;
@@ -349,8 +352,12 @@ export interface paths {
          * @description Return one value a window of `every_ms`, or, with 0, the values as they came.
          *
          *     By default the window is such that at most 1,000 points come back; more than 5,000 are
-         *     refused. Windows are aligned to the epoch, and empty ones are left out. Numbers are
-         *     averaged by default; other fields show their last value.
+         *     refused. Windows are aligned to the epoch. Numbers are averaged by default; other fields show
+         *     their last value. `increase` is for counters such as `energy_kwh`: the steps from value to
+         *     value added up, a decrease counting from zero.
+         *
+         *     Empty windows are left out (`none`), or they hold null (`null`), the value before
+         *     (`previous`), or, for numbers, the line between their neighbours (`linear`).
          */
         get: operations["read_series"];
         put?: never;
@@ -492,7 +499,7 @@ export interface components {
          * @description How the values of one window become one.
          * @enum {string}
          */
-        AggregateName: "mean" | "min" | "max" | "last" | "sum" | "count";
+        AggregateName: "mean" | "min" | "max" | "last" | "sum" | "count" | "increase";
         /**
          * Alert
          * @description An alert: what the rules know of it and what people decided about it.
@@ -1361,17 +1368,23 @@ export interface components {
          *           },
          *           "kind": "elevator.alarm_button"
          *         }
-         *       ]
+         *       ],
+         *       "next": null
          *     }
          */
         DeviceEvents: {
             /**
              * Complete
-             * @description False where older events of the window were left out: ask again with an earlier end.
+             * @description False where older events of the window were left out.
              */
             complete: boolean;
             /** Items */
             items: components["schemas"]["DeviceEvent"][];
+            /**
+             * Next
+             * @description What to ask for as ``before`` to get the next page; null where there is none.
+             */
+            next: string | null;
         };
         /**
          * DeviceFamily
@@ -1497,6 +1510,12 @@ export interface components {
              */
             ttl_s: number;
         };
+        /**
+         * FillName
+         * @description What stands in windows without values.
+         * @enum {string}
+         */
+        FillName: "none" | "null" | "previous" | "linear";
         /**
          * Health
          * @description Whether the system works; ``degraded`` when a part is known not to.
@@ -1920,6 +1939,7 @@ export interface components {
          *       "end": 1763003600000,
          *       "every_ms": 5000,
          *       "field": "power_w",
+         *       "fill": "none",
          *       "kind": "meter.reading",
          *       "samples": [
          *         [
@@ -1947,11 +1967,12 @@ export interface components {
             every_ms: number;
             /** Field */
             field: string;
+            fill: components["schemas"]["FillName"];
             /** Kind */
             kind: string;
             /**
              * Samples
-             * @description ``[at, value]``; ``at`` is the window's start. Windows without values are left out.
+             * @description ``[at, value]``; ``at`` is the window's start.
              */
             samples: [
                 number,
@@ -2332,6 +2353,7 @@ export type DeviceFamily = components['schemas']['DeviceFamily'];
 export type DevicePage = components['schemas']['DevicePage'];
 export type Edge = components['schemas']['Edge'];
 export type EdgeCommand = components['schemas']['EdgeCommand'];
+export type FillName = components['schemas']['FillName'];
 export type Health = components['schemas']['Health'];
 export type Job = components['schemas']['Job'];
 export type Level = components['schemas']['Level'];
@@ -2946,6 +2968,7 @@ export interface operations {
                 end?: number | null;
                 kind?: string | null;
                 limit?: number;
+                before?: string | null;
             };
             header?: never;
             path: {
@@ -3385,6 +3408,7 @@ export interface operations {
                 end?: number | null;
                 every_ms?: number | null;
                 aggregate?: components["schemas"]["AggregateName"] | null;
+                fill?: components["schemas"]["FillName"];
             };
             header?: never;
             path?: never;
