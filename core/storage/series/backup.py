@@ -8,7 +8,7 @@ from pathlib import Path
 from core.contracts.errors import StoreUnavailableError
 from core.storage import sqlite
 from core.storage.files import sync_folder
-from core.storage.series.days import file_name
+from core.storage.series.days import file_name, rollup_name
 from core.storage.series.manifest import NAME, Manifest
 
 
@@ -27,10 +27,10 @@ def backup(folder: Path, target: Path) -> BackedUp:
     """Copy the store in ``folder`` into ``target``, an empty or new folder; may take minutes.
 
     Any process may do so while the writer writes. The manifest is copied first, then each day that
-    it lists, each file as one snapshot. So every copied day is at or beyond the copied manifest's
-    position *P* of a log (``durable``), which is all that a writer needs: a replay from *P* adds
-    what is missing and doubles nothing, as after a power cut. Days that expire meanwhile may be
-    missing; their events are past the retention.
+    it lists and their rollups, each file as one snapshot. So every copied day is at or beyond the
+    copied manifest's position *P* of a log (``durable``), which is all that a writer needs: a
+    replay from *P* adds what is missing and doubles nothing, as after a power cut. Days that
+    expire meanwhile may be missing; their events are past the retention.
 
     A journal that is restored together with the copy must still hold all after ``durable`` (keep it
     from being trimmed until it is copied) and must reach ``reached`` (copy it after the series):
@@ -49,7 +49,9 @@ def backup(folder: Path, target: Path) -> BackedUp:
         listed = Manifest(target, readonly=False)
         listed.open()
         try:
-            days = [day for day in listed.days() if _copy_day(folder, target, day)]
+            days = [day for day in listed.days() if _copy_present(folder, target, file_name(day))]
+            for name in dict.fromkeys(map(rollup_name, listed.rolled())):
+                _copy_present(folder, target, name)
             durable = listed.positions()
         finally:
             listed.close()
@@ -63,13 +65,12 @@ def backup(folder: Path, target: Path) -> BackedUp:
     return BackedUp(tuple(days), durable, reached)
 
 
-def _copy_day(folder: Path, target: Path, day: int) -> bool:
-    """Copy a day's file; return False where it expired meanwhile."""
-    source, copy = folder / file_name(day), target / file_name(day)
+def _copy_present(folder: Path, target: Path, name: str) -> bool:
+    """Copy a file; return False where it expired meanwhile."""
     try:
-        _copy(source, copy)
+        _copy(folder / name, target / name)
     except StoreUnavailableError:
-        if source.exists():
+        if (folder / name).exists():
             raise
         return False
     return True

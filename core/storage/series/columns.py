@@ -249,6 +249,8 @@ class BlockView:
             for series, count, end in zip(self._body.series, self._body.counts, ends, strict=True)
         }
         self._events = ends[-1]
+        self._times: list[int] | None = None
+        self._read: dict[str, list[Any] | None] = {}
 
     def span(self, series: int) -> slice | None:
         """Return where a series' events are, None where it has none here."""
@@ -264,13 +266,16 @@ class BlockView:
 
     def times(self) -> list[int]:
         """Return the events' times (ns since the day's start)."""
-        differences = _decode_ints(self._body.times)
-        return list(accumulate(self._long(differences)))
+        if self._times is None:
+            self._times = list(accumulate(self._long(_decode_ints(self._body.times))))
+        return self._times
 
     def column(self, name: str) -> list[Any] | None:
         """Return one field's values; None where no event has it."""
-        raw = self._body.fields.get(name)
-        return None if raw is None else self._long(_decode_any(raw))
+        if name not in self._read:
+            raw = self._body.fields.get(name)
+            self._read[name] = None if raw is None else self._long(_decode_any(raw))
+        return self._read[name]
 
     def rows(self, span: slice) -> list[dict[str, Any]]:
         """Return the data of some events, fields that were not given left out."""

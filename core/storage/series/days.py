@@ -104,6 +104,17 @@ def file_name(day: int) -> str:
     return f"{date_of(day).isoformat()}.sqlite"
 
 
+def rollup_name(day: int) -> str:
+    """Return the name of the file that holds a day's rollup: one for a month."""
+    return f"rollup-{date_of(day):%Y-%m}.sqlite"
+
+
+def outlived(name: str, horizon: int) -> bool:
+    """Tell whether a rollup's file holds only days before the horizon."""
+    year, month = int(name[7:11]), int(name[12:14])
+    return day_of(date(year + month // 12, month % 12 + 1, 1)) <= horizon
+
+
 def ensure_schema(connection: sqlite.Connection, path: Path, schema: str) -> None:
     """Create the tables that a new file or one of format 1 lacks; raise on a newer format."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]

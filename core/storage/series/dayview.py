@@ -52,6 +52,7 @@ class DayView:
         self._db = connection
         self._sealed = False
         self._legacy = False
+        self._recent: tuple[int, BlockView | None] = (0, None)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -59,6 +60,7 @@ class DayView:
         self._db.execute("BEGIN")
         try:
             tables = {row[0] for row in self._db.execute("SELECT name FROM sqlite_master")}
+            self._recent = (0, None)
             self._sealed, self._legacy = "hot" in tables, "event" in tables
             yield
         finally:
@@ -70,6 +72,15 @@ class DayView:
             "SELECT id, kind FROM series WHERE device = ?1 AND (?2 IS NULL OR kind = ?2)",
             (device, kind),
         ).fetchall()
+
+    def devices(self) -> list[tuple[str, str, list[int]]]:
+        """Return (device, kind, its series), in the order of the blocks."""
+        found: dict[tuple[str, str], list[int]] = {}
+        for id_, device, kind in self._db.execute(
+            "SELECT id, device, kind FROM series ORDER BY kind, id"
+        ):
+            found.setdefault((device, kind), []).append(id_)
+        return [(device, kind, ids) for (device, kind), ids in found.items()]
 
     def values(
         self, series: int, kind: str, name: str, lower: int, upper: int
@@ -181,8 +192,12 @@ class DayView:
         return self._db.execute(_BLOCKS, (kind, series, lower, upper)).fetchall()
 
     def _block(self, id_: int) -> BlockView:
+        """Return a block; neighbours in the order of the blocks ask for the same one."""
+        if self._recent[0] == id_ and self._recent[1] is not None:
+            return self._recent[1]
         row = self._db.execute("SELECT body FROM block WHERE id = ?", (id_,)).fetchone()
-        return BlockView(row[0])
+        self._recent = (id_, BlockView(row[0]))
+        return self._recent[1]
 
     def _hot_rows(self, series: int, lower: int, upper: int) -> list[Row]:
         found: list[Row] = []

@@ -22,9 +22,9 @@ Why each event is stored exactly once, although nothing here is one big transact
 The log must not be trimmed beyond ``position()``.
 
 Sealing (:mod:`core.storage.series.sealing`) happens in ``write`` too, one bounded step at a time:
-when the writer had to wait for its caller, or when so much is hot that it must not wait. A day is
-sealed for good some time after its end. A step that fails holds up no write: its day is left alone
-for a while.
+when the writer had to wait for its caller, or when so much is hot that it must not wait. Some time
+after its end a day is sealed for good and rolled up (:mod:`core.storage.series.rollup`). A step
+that fails holds up no write: its day is left alone for a while.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from core.storage import sqlite
 from core.storage.series.columns import UNREADABLE
 from core.storage.series.days import DAY_MS, DAY_NS, DayFile, date_of
 from core.storage.series.manifest import Manifest
+from core.storage.series.rollup import Roller
 from core.storage.series.sealing import SealingPlan
 
 log = structlog.get_logger(__name__)
@@ -94,6 +95,9 @@ class EmbeddedWriter:
         self._ended = time.monotonic()
         self._loose: set[int] = set()  # days that are not sealed for good
         self._rests: dict[int, float] = {}
+        self._rolled: set[int] = set()
+        self._stale: dict[int, set[tuple[str, str]]] = {}
+        self._rollers: dict[int, Roller] = {}
         self._files: OrderedDict[int, DayFile] = OrderedDict()
         self._unsynced: set[int] = set()
         self._newest: dict[tuple[str, str], int] = {}
@@ -109,6 +113,9 @@ class EmbeddedWriter:
         self._manifest.sweep(GRACE_S)
         self._newest = self._manifest.all_newest()
         self._loose = set(self._manifest.loose())
+        self._rolled = set(self._manifest.rolled())
+        for day, device, kind in self._manifest.stale_pairs():
+            self._stale.setdefault(day, set()).add((device, kind))
         self._written = self._settled = self._durable = self._manifest.position(self._log)
         self._synced_at = time.monotonic()
         self._look_at_manifest()
@@ -152,12 +159,15 @@ class EmbeddedWriter:
                 if self._file(day).tidy(over=over):
                     return True
                 if over and day in self._loose:
+                    if self._roll_up(day):
+                        return True
                     self._manifest.tighten(day)
                     self._loose.discard(day)
             except (EstateError, sqlite.Error, OSError, *UNREADABLE) as error:
                 # The day is there as before. What is stored goes on being stored.
                 log.warning("a day is not sealed", day=date_of(day).isoformat(), why=str(error))
                 self._rests[day] = now + _REST_S
+                self._stop_rolling(day)
                 if day in self._files:
                     self._drop(day)
         return False
@@ -231,6 +241,8 @@ class EmbeddedWriter:
             self._drop(day)
         self._unsynced = {day for day in self._unsynced if day >= self._expired_before}
         self._loose = {day for day in self._loose if day >= self._expired_before}
+        for day in [day for day in self._rollers if day < self._expired_before]:
+            self._stop_rolling(day)
         self._newest = {
             pair: day for pair, day in self._newest.items() if day >= self._expired_before
         }
@@ -250,14 +262,45 @@ class EmbeddedWriter:
         self, day: int, points: Sequence[tuple[int, Point]], position: int, *, durable: bool
     ) -> None:
         file = self._file(day)
-        if points and day not in self._loose:
-            self._manifest.loosen(day)
-            self._loose.add(day)
+        if points:
+            self._unseal(day, points)
         file.append(points, position, durable=durable, announce=partial(self._announce, day))
         if durable:
             self._unsynced.discard(day)
         else:
             self._unsynced.add(day)
+
+    def _unseal(self, day: int, points: Sequence[tuple[int, Point]]) -> None:
+        """Note in the manifest what these points make out of date, before they are there."""
+        if day not in self._loose:
+            self._manifest.loosen(day)
+            self._loose.add(day)
+        self._stop_rolling(day)
+        if day in self._rolled:
+            stale = self._stale.setdefault(day, set())
+            fresh = {(point.event.device, point.event.kind) for _, point in points} - stale
+            if fresh:
+                self._manifest.make_stale(day, fresh)
+                stale |= fresh
+
+    def _roll_up(self, day: int) -> bool:
+        """Take one step of a sealed day's rollup; return False when it is whole."""
+        roller = self._rollers.get(day)
+        if roller is None:
+            only = frozenset(self._stale.get(day, ())) if day in self._rolled else None
+            roller = self._rollers[day] = Roller(self._manifest.folder, day, only)
+        if roller.step(self._plan.events):
+            return True
+        self._stop_rolling(day)
+        self._manifest.roll(day)
+        self._rolled.add(day)
+        self._stale.pop(day, None)
+        return False
+
+    def _stop_rolling(self, day: int) -> None:
+        roller = self._rollers.pop(day, None)
+        if roller is not None:
+            roller.close()
 
     def _file(self, day: int) -> DayFile:
         file = self._files.get(day)
@@ -275,6 +318,8 @@ class EmbeddedWriter:
         self._files.pop(day).close()
 
     def _close_files(self) -> None:
+        for day in list(self._rollers):
+            self._stop_rolling(day)
         while self._files:
             self._drop(next(iter(self._files)))
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import queue
+from bisect import bisect_left
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
 from pathlib import Path
@@ -14,16 +15,19 @@ from core.contracts.errors import StoreUnavailableError
 from core.contracts.ports import Mark, Query, Sample, StoredEvent
 from core.storage import sqlite
 from core.storage.series.columns import UNREADABLE
-from core.storage.series.days import DAY_MS, DAY_NS, file_name
+from core.storage.series.days import DAY_MS, DAY_NS, file_name, rollup_name
 from core.storage.series.dayview import DayView, Row
 from core.storage.series.manifest import Manifest
 from core.storage.series.pages import page_of, upper_bound
+from core.storage.series.rollup import ROLLED, Tally, read_hours, tallied
 from core.storage.series.windows import (
+    HOUR_MS,
     Timed,
     check_size,
     lookback_ms,
     sample_value,
     samples_in,
+    tallies_in,
 )
 
 #: Day files that one reader thread keeps open.
@@ -48,8 +52,14 @@ class EmbeddedReader:
             if query.every_ms is None:
                 raw = itertools.islice(_values(shelf, query, query.start), query.limit)
                 return [Sample(at, value) for at, value in raw]
+            if query.every_ms % HOUR_MS == 0 and query.field in ROLLED.get(query.kind, ()):
+                return tallies_in(_tallies(shelf, query), query, query.every_ms)
             values = _values(shelf, query, query.start - lookback_ms(query))
             return samples_in(values, query, query.every_ms)
+
+    def query_many(self, queries: Sequence[Query]) -> list[list[Sample]]:
+        """Return the samples of each query."""
+        return [self.query(query) for query in queries]
 
     def latest(self, devices: Iterable[str]) -> list[StoredEvent]:
         """Return the newest event of each kind of each device."""
@@ -138,6 +148,8 @@ class _Shelf:
         self._manifest = Manifest(folder, readonly=True)
         self._there = False
         self._days: list[int] = []
+        self._rolled: set[int] = set()
+        self._rollups: dict[str, sqlite.Connection] = {}
         self._open: OrderedDict[int, tuple[DayView, sqlite.Connection]] = OrderedDict()
 
     def refresh(self) -> None:
@@ -145,6 +157,10 @@ class _Shelf:
         self._there = self._manifest.open()
         if self._there and self._manifest.changed():
             self._days = self._manifest.days()
+            self._rolled = set(self._manifest.rolled())
+            live = set(map(rollup_name, self._rolled))
+            for name in self._rollups.keys() - live:
+                self._rollups.pop(name).close()
             for day in set(self._open) - set(self._days):
                 self._open.pop(day)[1].close()
 
@@ -157,12 +173,39 @@ class _Shelf:
         self, start: int, end: int, *, newest_first: bool = False
     ) -> Iterator[tuple[int, DayView]]:
         """Yield the day files that overlap ``[start, end)`` (ms)."""
-        first, last = start // DAY_MS, (end - 1) // DAY_MS
-        days = [day for day in self._days if first <= day <= last]
+        days = self.days(start, end)
         for day in reversed(days) if newest_first else days:
             file = self.file(day)
             if file is not None:
                 yield day, file
+
+    def days(self, start: int, end: int) -> list[int]:
+        """Return the days that overlap ``[start, end)`` (ms), oldest first."""
+        first, last = start // DAY_MS, (end - 1) // DAY_MS
+        return [day for day in self._days if first <= day <= last]
+
+    def rolled(self, query: Query, first: int, last: int) -> dict[int, list[tuple[int, Tally]]]:
+        """Return day -> (hour, tally) of the days from first to last whose rollup holds good.
+
+        Days that have no values are in it too, empty.
+        """
+        days = [day for day in self._days if first <= day <= last and day in self._rolled]
+        if not days:
+            return {}
+        stale = self._manifest.stale_days(query.device, query.kind)
+        days = [day for day in days if day not in stale]
+        found: dict[int, list[tuple[int, Tally]]] = {day: [] for day in days}
+        for name in dict.fromkeys(map(rollup_name, days)):
+            hours = read_hours(
+                self._rollup(name), query.device, query.kind, query.field, first, last
+            )
+            found |= {day: hours[day] for day in hours.keys() & found.keys()}
+        return found
+
+    def _rollup(self, name: str) -> sqlite.Connection:
+        if name not in self._rollups:
+            self._rollups[name] = sqlite.connect(self._manifest.folder / name, readonly=True)
+        return self._rollups[name]
 
     def days_through(self, day: int) -> list[int]:
         """Return the days up to ``day``, newest first."""
@@ -186,6 +229,8 @@ class _Shelf:
     def close(self) -> None:
         while self._open:
             self._open.popitem()[1][1].close()
+        while self._rollups:
+            self._rollups.popitem()[1].close()
         self._manifest.close()
 
 
@@ -195,11 +240,30 @@ def _span(day: int, start: int, end: int) -> tuple[int, int]:
     return max(start - base, 0), min(end - base, DAY_NS)
 
 
-def _values(shelf: _Shelf, query: Query, start: int) -> Iterator[Timed]:
-    """Yield the field's values from ``start`` (ms) on, oldest first."""
-    for day, file in shelf.files(start, query.end):
+def _tallies(shelf: _Shelf, query: Query) -> Iterator[tuple[int, Tally]]:
+    """Yield (time, tally) of hours, oldest first: from the rollup where whole days are in it."""
+    start = query.start - lookback_ms(query)
+    first, last = -(-query.start // DAY_MS), query.end // DAY_MS - 1
+    rolled = shelf.rolled(query, first, last)
+    for day in shelf.days(start, query.end):
         base = day * DAY_MS
-        span = _span(day, start * 1_000_000, query.end * 1_000_000)
+        if day in rolled:
+            for hour, found in rolled[day]:
+                yield base + hour * HOUR_MS, found
+            continue
+        values = list(_values(shelf, query, max(base, start), min(base + DAY_MS, query.end)))
+        cut = bisect_left(values, query.start, key=_first)  # an hour may lie across the start
+        for part, lowest in ((values[:cut], 0), (values[cut:], query.start)):
+            for number, found in tallied(part, HOUR_MS):
+                yield max(number * HOUR_MS, lowest), found
+
+
+def _values(shelf: _Shelf, query: Query, start: int, end: int | None = None) -> Iterator[Timed]:
+    """Yield the field's values from ``start`` (ms) on, oldest first."""
+    end = query.end if end is None else end
+    for day, file in shelf.files(start, end):
+        base = day * DAY_MS
+        span = _span(day, start * 1_000_000, end * 1_000_000)
         with file.snapshot():
             ways = [
                 file.values(id_, kind, query.field, *span)

@@ -14,6 +14,7 @@ from typing import Any
 from core.contracts.codec import encode
 from core.contracts.errors import QueryTooLargeError
 from core.contracts.ports import Query, Sample, Value
+from core.storage.series.rollup import Tally, step
 
 HOUR_MS = 3_600_000
 Timed = tuple[int, Value]
@@ -24,6 +25,16 @@ _OF_NUMBERS: dict[str, Callable[[list[float]], float]] = {
     "sum": lambda numbers: fsum(numbers) if float in map(type, numbers) else sum(numbers),
     "min": min,
     "max": max,
+}
+
+_OF_TALLIES: dict[str, Callable[[Tally], float]] = {
+    "count": lambda tally: tally.count,
+    "mean": lambda tally: tally.total / tally.count,
+    "sum": lambda tally: tally.total,
+    "min": lambda tally: tally.low,
+    "max": lambda tally: tally.high,
+    "last": lambda tally: tally.last,
+    "increase": lambda tally: tally.steps,
 }
 
 
@@ -52,6 +63,31 @@ def samples_in(values: Iterable[Timed], query: Query, every_ms: int) -> list[Sam
             for number, same in windows
         )
     samples = [Sample(number * every_ms, value) for number, value in found if value is not None]
+    return filled(samples, query, every_ms)
+
+
+def tallies_in(tallies: Iterable[tuple[int, Tally]], query: Query, every_ms: int) -> list[Sample]:
+    """Return a query's samples from (time, tally) of numbers, from the lookback on."""
+    samples: list[Sample] = []
+    before: Tally | None = None
+    for number, same in groupby(tallies, lambda item: item[0] // every_ms):
+        whole: Tally | None = None
+        for at, part in same:
+            if at < query.start:
+                before = part
+            else:
+                whole = part if whole is None else whole.join(part)
+        if whole is None:
+            continue
+        value: float | None = _OF_TALLIES[query.aggregate](whole)
+        if query.aggregate == "increase":
+            if before is not None:
+                value = whole.steps + step(before.last, whole.first)
+            elif whole.count == 1:
+                value = None  # one value, and nothing to go on from
+        if value is not None:
+            samples.append(Sample(number * every_ms, value))
+        before = whole
     return filled(samples, query, every_ms)
 
 
@@ -98,7 +134,7 @@ def _increases(
             if isinstance(value, str | bool):
                 continue
             if before is not None and at >= start:
-                steps.append(value - before if value >= before else value)
+                steps.append(step(before, value))
             before = value
         yield number, fsum(steps) if steps else None
 
