@@ -9,6 +9,7 @@ from core.storage.series.backup import BackedUp, backup
 from core.storage.series.embedded import EmbeddedWriter, expire
 from core.storage.series.embedded_reader import EmbeddedReader
 from core.storage.series.influx import InfluxReader, InfluxWriter
+from core.storage.series.influx_init import initialise
 
 __all__ = [
     "BackedUp",
@@ -18,6 +19,7 @@ __all__ = [
     "InfluxWriter",
     "backup",
     "expire",
+    "initialise",
     "open_reader",
     "open_writer",
 ]
