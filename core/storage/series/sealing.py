@@ -45,6 +45,7 @@ BUILDING, LIVE, DEAD = 0, 1, 2
 _FAST, _SMALL = 1, 6  # zlib's levels: while the day goes on, and for good
 _DELETE_BLOCKS = 256
 _VACUUM_PAGES = 2_048
+_VACUUM_AT_ONCE_PAGES = 65_536
 _MOST_SOURCES = 32
 #: When a day is over, what came later is merged into its large run from this share on.
 _SHARE = 8
@@ -177,9 +178,7 @@ class Sealer:
                 db.execute("DROP TABLE event")
         if not rows:
             self._legacy = False
-            # A file of format 1 cannot shrink in steps; this makes it one that can.
-            db.execute("PRAGMA auto_vacuum=INCREMENTAL")
-            db.execute("VACUUM")
+            _let_shrink(db)
         return True
 
     def _add_run(self, by_kind: dict[str, Columns], events: int) -> None:
@@ -222,7 +221,7 @@ class Sealer:
         return True
 
     def _shrink(self) -> bool:
-        """Give free pages back; at the end fold the write-ahead log in, durably."""
+        """Give free pages back; at the end fold the write-ahead log in, waiting for no reader."""
         db = self._connection
         free: int = db.execute("PRAGMA freelist_count").fetchone()[0]
         if free == 0:
@@ -230,7 +229,7 @@ class Sealer:
         db.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
         left: int = db.execute("PRAGMA freelist_count").fetchone()[0]
         if left == 0:
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         return 0 < left < free
 
 
@@ -328,6 +327,17 @@ class _Merge:
             self._db.executemany(
                 "UPDATE run SET state = ? WHERE id = ?", [(DEAD, id_) for id_ in self._ids]
             )
+
+
+def _let_shrink(db: sqlite.Connection) -> None:
+    """Make a file of format 1 one that can shrink in steps, in one go where that is short.
+
+    A large one keeps its free pages until it is expired: rewriting it would hold up its writer.
+    """
+    pages: int = db.execute("PRAGMA page_count").fetchone()[0]
+    if pages <= _VACUUM_AT_ONCE_PAGES:
+        db.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        db.execute("VACUUM")
 
 
 def _new_run(db: sqlite.Connection, level: int, state: int, events: int, last: int) -> int:
