@@ -31,7 +31,8 @@ SMALL = SealingPlan(rows=3, events=40, fan=3)
 def open_writer(folder: Path, **options: Any) -> EmbeddedWriter:
     plan = options.pop("plan", SMALL)
     # Leisure is what the tests give it: every step is asked for.
-    writer = EmbeddedWriter(folder, clock=StandingClock(), plan=plan, leisure_s=3600, **options)
+    options.setdefault("clock", StandingClock())
+    writer = EmbeddedWriter(folder, plan=plan, leisure_s=3600, **options)
     writer.open()
     return writer
 
@@ -194,6 +195,50 @@ def test_what_cannot_be_sealed_holds_up_no_write(tmp_path: Path) -> None:
     assert tables(tmp_path, 0) == {"hot": 1, "runs": 0}, "it is left as it was"
     assert writer.write(entry(2, meter("m1", BASE + 1, 2.0)), 2) == []
     writer.close()
+
+
+def test_runs_of_many_blocks_are_sorted_and_read_whole(tmp_path: Path) -> None:
+    """Lifts fill several blocks each, and share some; a third of what they say comes late."""
+    chance, clock = random.Random(5), StandingClock(BASE)
+    writer = open_writer(tmp_path, plan=SealingPlan(9, 3000, 3), clock=clock)
+    points = [
+        lift(f"l{n % 4}", BASE + 7 * n, 1, moving=True, load_kg=float(n)) for n in range(20_000)
+    ]
+    on_time = [chance.random() < 0.67 for _ in points]
+    order = [
+        item for said in (True, False)
+        for item, is_on_time in zip(points, on_time, strict=True) if is_on_time is said
+    ]  # fmt: skip
+    for number, start in enumerate(range(0, len(order), 400), 1):
+        writer.write(entry(number, *order[start : start + 400]), number)
+        while writer.tidy():  # by levels, while the day goes on
+            pass
+    clock.at += 3 * DAY
+    while writer.tidy():
+        pass
+    writer.close()
+    assert tables(tmp_path, 0) == {"hot": 0, "runs": 1}
+    connection = sqlite.connect(tmp_path / file_name(BASE // DAY), readonly=True)
+    bodies = connection.execute("SELECT body FROM block ORDER BY id").fetchall()
+    connection.close()
+    assert len(bodies) > 9
+    blocks = [BlockView(body).columns() for (body,) in bodies]
+    keys = [key for block in blocks for key in zip(block.series, block.times, strict=True)]
+    assert keys == sorted(keys)
+    assert len(keys) == len(points)
+    with reading(tmp_path) as reader:
+        for n in range(4):
+            mine = [item.event for item in points if item.event.device == f"l{n}"]
+            values = reader.query(
+                Query(f"l{n}", "elevator.status", "load_kg", *EVER, limit=len(points))
+            )
+            assert [(s.at, s.value) for s in values] == [(e.at, e.data.load_kg) for e in mine]
+            newest = reader.events(f"l{n}", BASE, BASE + DAY, limit=3000)
+            assert [e.data["load_kg"] for e in newest] == [e.data.load_kg for e in mine[:-3001:-1]]
+            assert reader.latest([f"l{n}"])[0].data["load_kg"] == mine[-1].data.load_kg
+            page = reader.events(f"l{n}", BASE, BASE + DAY, limit=9, before=newest[-1].mark)
+            rest = mine[-3001:-3010:-1]
+            assert [e.data["load_kg"] for e in page] == [e.data.load_kg for e in rest]
 
 
 def readings(meters: int) -> list[Point]:
