@@ -6,17 +6,21 @@ import os
 import signal
 import sys
 import threading
+import time
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
 
 from collector.companion import Advance, Start, States
 from collector.followers import Followers, store_projections
+from core.contracts.errors import InUseError
 from core.runtime import logs
 from core.runtime.lifecycle import settle
 from core.storage.journal import JournalReader
+from core.storage.locks import FileLock
 from core.storage.records import Records
 
 _REPORT_S = 0.25
+_AGAIN_S = 0.05
 
 
 class ToldLog:
@@ -73,6 +77,7 @@ def main(handle: int) -> None:
     start: Start = pipe.recv()
     logs.configure(start.settings.log, "companion")
     told = ToldLog(start, pipe)
+    _alone(FileLock(start.settings.data / "companion"))
     records = Records(start.settings.records_url)
     records.open()
     projections = store_projections(start.settings, records, start.clock, start.log_id)
@@ -94,6 +99,17 @@ def main(handle: int) -> None:
     reporter.join()
     told.send(States(followers.states()))
     records.close()
+
+
+def _alone(lock: FileLock) -> None:
+    """Wait until a companion whose collector was killed has ended: stores have one writer."""
+    while True:
+        try:
+            lock.acquire()
+        except InUseError:
+            time.sleep(_AGAIN_S)
+        else:
+            return
 
 
 def _report(told: ToldLog, followers: Followers, stopped: threading.Event) -> None:

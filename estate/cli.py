@@ -16,7 +16,16 @@ from core.runtime import logs, settings
 from core.runtime.clock import ScaledClock
 from core.runtime.lifecycle import end_process, watch_parent
 from core.runtime.settings import Settings
-from estate import asking, backup_cli, devices_cli, edge_cli, export_cli, letters_cli, traffic
+from estate import (
+    asking,
+    backup_cli,
+    devices_cli,
+    edge_cli,
+    export_cli,
+    influx_cli,
+    letters_cli,
+    traffic,
+)
 from estate.command_line import SettingsFile
 from estate.command_line import plainly as _plainly
 from estate.command_line import prepare as _prepare
@@ -36,6 +45,7 @@ app.add_typer(rules_app, name="rules")
 app.add_typer(edge_cli.app, name="edge")
 app.add_typer(letters_cli.app, name="deadletters")
 app.add_typer(devices_cli.app, name="devices")
+app.add_typer(influx_cli.app, name="influx")
 
 
 def _show_version(value: bool) -> None:

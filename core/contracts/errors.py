@@ -43,6 +43,10 @@ class InUseError(StoreUnavailableError):
     """Something that one process writes is another's, for as long as that one runs."""
 
 
+class QueryTooLargeError(EstateError):
+    """A question whose answer would be too large; the message says what to ask for instead."""
+
+
 class PointRefusedError(EstateError):
     """A store refuses these points for good (a 4xx); they belong in the dead letters."""
 

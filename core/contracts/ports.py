@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
 from core.contracts.codec import Event
 
-Aggregate = Literal["mean", "min", "max", "last", "sum", "count"]
+Aggregate = Literal["mean", "min", "max", "last", "sum", "count", "increase"]
+Fill = Literal["none", "null", "previous", "linear"]
 Value = float | int | str | bool
 
 
@@ -45,8 +46,17 @@ class Sample:
 class Query:
     """Values of one field of one device and kind in ``[start, end)`` (ms).
 
-    ``every_ms`` (with ``aggregate``) gives one sample a window, aligned to the epoch, empty
-    windows left out; without it, raw values come oldest first, at most ``limit``.
+    Without ``every_ms``, raw values come oldest first, at most ``limit``. With it, there is one
+    sample a window, aligned to the epoch, of its ``aggregate``. ``increase`` is a counter's: the
+    steps from value to value added up, each counted in the window where it ends, so that windows
+    add up to the whole; the first goes on from the value before the start, where there is one in
+    the window (at least the hour) before it. A decrease (a new meter, a register that began again)
+    counts from zero.
+
+    ``fill`` says what stands in windows without values: ``none``: they are left out; ``null``: a
+    sample without value; ``previous``: the value of the window before; ``linear``: on the line
+    between the neighbours (numbers only). Before the first and, for ``linear``, after the last
+    value it stays without. More windows than ``limit`` are refused.
     """
 
     device: str
@@ -57,16 +67,34 @@ class Query:
     every_ms: int | None = None
     aggregate: Aggregate = "mean"
     limit: int = 10_000
+    fill: Fill = "none"
+
+
+class Mark(NamedTuple):
+    """A place between a device's events: pages of events go on from their last one's."""
+
+    time_ns: int
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """One event as a store gives it back."""
+    """One event as a store gives it back; ``time_ns`` as in :class:`Point`."""
 
-    at: int
+    time_ns: int
     device: str
     kind: str
     data: dict[str, Any]
+
+    @property
+    def at(self) -> int:
+        """Return the device's time (ms)."""
+        return self.time_ns // 1_000_000
+
+    @property
+    def mark(self) -> Mark:
+        """Return the place of the event among its device's."""
+        return Mark(self.time_ns, self.kind)
 
 
 class StoredPoint(msgspec.Struct, frozen=True, gc=False):
@@ -108,7 +136,14 @@ class SeriesReader(Protocol):
     """Read side of a series store; may be another process than the writer's."""
 
     def query(self, query: Query) -> list[Sample]:
-        """Return samples, oldest first."""
+        """Return samples, oldest first; none for a field that no event has.
+
+        Raises :class:`core.contracts.errors.QueryTooLargeError` beyond the query's limit.
+        """
+        ...
+
+    def query_many(self, queries: Sequence[Query]) -> list[list[Sample]]:
+        """Return the samples of each query, as :meth:`query` does: a field of many devices."""
         ...
 
     def latest(self, devices: Iterable[str]) -> list[StoredEvent]:
@@ -116,9 +151,20 @@ class SeriesReader(Protocol):
         ...
 
     def events(
-        self, device: str, start: int, end: int, *, kind: str | None = None, limit: int = 500
+        self,
+        device: str,
+        start: int,
+        end: int,
+        *,
+        kind: str | None = None,
+        limit: int = 500,
+        before: Mark | None = None,
     ) -> list[StoredEvent]:
-        """Return a device's events in ``[start, end)``, newest first."""
+        """Return a device's events in ``[start, end)``, newest first (of one time: by kind).
+
+        ``before`` goes on after the event with that mark. Events of one mark come together, so
+        that a page may hold a few more than ``limit``.
+        """
         ...
 
     def count(self, start: int, end: int) -> int:

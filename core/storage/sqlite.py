@@ -45,12 +45,14 @@ def connect(
     synchronous: Synchronous = "FULL",
     busy_s: float = 10.0,
     page_bytes: int = 4096,
+    shrinks: bool = False,
 ) -> Connection:
     """Open a database in WAL mode, without implicit transactions (say ``BEGIN IMMEDIATE``).
 
     The connection may be used from several threads, one at a time. With FULL a commit is
     durable when it returns; with NORMAL a power cut may undo the last commits, whole ones and
-    in order, and a killed process loses nothing. ``page_bytes`` holds for a new file only.
+    in order, and a killed process loses nothing. ``page_bytes`` and ``shrinks`` (free pages can
+    be given back by ``PRAGMA incremental_vacuum``) hold for a new file only.
 
     Raises :class:`DatabaseFileError` where the file is no database or the library too old, and
     :class:`StoreUnavailableError` where the file cannot be opened now (missing, locked, full).
@@ -77,6 +79,7 @@ def connect(
             readonly=readonly,
             synchronous=synchronous,
             page_bytes=page_bytes,
+            shrinks=shrinks,
         )
     except sqlite3.OperationalError as error:
         _close(connection)
@@ -131,12 +134,20 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 
 def _configure(
-    connection: Connection, file: Path, *, readonly: bool, synchronous: str, page_bytes: int
+    connection: Connection,
+    file: Path,
+    *,
+    readonly: bool,
+    synchronous: str,
+    page_bytes: int,
+    shrinks: bool,
 ) -> None:
     if readonly:
         connection.execute("PRAGMA schema_version").fetchone()
     else:
         connection.execute(f"PRAGMA page_size={page_bytes:d}")
+        if shrinks:
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
         if mode != "wal":
             raise DatabaseFileError(

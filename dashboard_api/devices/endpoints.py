@@ -72,6 +72,16 @@ async def list_events(
     end: MsQuery | None = None,
     kind: Annotated[str | None, Query(max_length=64)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+    before: Annotated[
+        str | None,
+        Query(pattern=service.MARK_PATTERN, examples=["1763000000000000000.meter.reading"]),
+    ] = None,
 ) -> DeviceEvents:
-    """Return a device's stored events in `[start, end)`, newest first (default: the last day)."""
-    return await service.events(services, device, start=start, end=end, kind=kind, limit=limit)
+    """Return a device's stored events in `[start, end)`, newest first (default: the last day).
+
+    `before` is the `next` of the page before; keep `start`, `end` and `kind` the same. Events of
+    one nanosecond and kind share a page, which may so be a little larger than `limit`.
+    """
+    return await service.events(
+        services, device, start=start, end=end, kind=kind, limit=limit, before=before
+    )

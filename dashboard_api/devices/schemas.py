@@ -81,11 +81,13 @@ class DeviceEvent(Schema):
 class DeviceEvents(Schema):
     """A device's events, newest first."""
 
-    model_config = example({"items": [_EVENT], "complete": True})
+    model_config = example({"items": [_EVENT], "complete": True, "next": None})
 
     items: list[DeviceEvent]
     complete: bool
-    """False where older events of the window were left out: ask again with an earlier end."""
+    """False where older events of the window were left out."""
+    next: str | None
+    """What to ask for as ``before`` to get the next page; null where there is none."""
 
 
 class DeviceDetail(Device):

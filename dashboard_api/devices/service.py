@@ -9,7 +9,7 @@ import anyio.to_thread
 from core.contracts.errors import StoreUnavailableError
 from core.contracts.events import KINDS
 from core.contracts.outputs import Presence
-from core.contracts.ports import SeriesReader, StoredEvent
+from core.contracts.ports import Mark, SeriesReader, StoredEvent
 from core.contracts.topology import DeviceFamily
 from core.storage.records import alerts, changes, devices
 from core.storage.records.tree import paths_of
@@ -18,6 +18,8 @@ from dashboard_api.devices.schemas import DeviceDetail, DeviceEvent, DeviceEvent
 from dashboard_api.problems import invalid
 
 DAY_MS = 86_400_000
+#: A place between events, as a page names it: nanoseconds, a dot, the kind.
+MARK_PATTERN = r"^[0-9]{1,19}\.[a-z_.]{1,64}$"
 
 
 def page(
@@ -65,19 +67,28 @@ async def events(
     end: int | None,
     kind: str | None,
     limit: int,
+    before: str | None,
 ) -> DeviceEvents:
-    """Return a device's events in a window, newest first."""
+    """Return a page of a device's events in a window, newest first."""
     if kind is not None:
         check_kind(kind)
     start, end = window(services, start, end)
     await anyio.to_thread.run_sync(require, services, device)
 
     def read(reader: SeriesReader) -> list[StoredEvent]:
-        return reader.events(device, start, end, kind=kind, limit=limit + 1)
+        mark = None if before is None else _mark(before)
+        return reader.events(device, start, end, kind=kind, limit=limit + 1, before=mark)
 
     found = await services.series.run(read)
-    items = [_event(event) for event in found[:limit]]
-    return DeviceEvents(items=items, complete=len(found) <= limit)
+    size = limit
+    while size < len(found) and found[size].mark == found[size - 1].mark:
+        size += 1
+    more = len(found) > limit
+    return DeviceEvents(
+        items=[_event(event) for event in found[:size]],
+        complete=not more,
+        next="{}.{}".format(*found[size - 1].mark) if more else None,
+    )
 
 
 def require(services: Services, device: str) -> None:
@@ -101,6 +112,11 @@ def check_kind(kind: str) -> None:
         near = difflib.get_close_matches(kind, KINDS, 1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(KINDS)}"
         raise invalid("kind", f"unknown kind; {hint}")
+
+
+def _mark(text: str) -> Mark:
+    time_ns, _, kind = text.partition(".")
+    return Mark(int(time_ns), kind)
 
 
 def _from_records(services: Services, device: str) -> dict[str, object]:

@@ -15,7 +15,7 @@ from dashboard_api.devices import service as devices
 from dashboard_api.problems import invalid, responses
 from dashboard_api.schemas import IdQuery, MsQuery
 from dashboard_api.series import service
-from dashboard_api.series.schemas import AggregateName, Series
+from dashboard_api.series.schemas import AggregateName, FillName, Series
 
 router = APIRouter(prefix="/api/v1", tags=["series"])
 _YEAR_MS = 366 * 86_400_000
@@ -41,12 +41,17 @@ async def read_series(
     end: MsQuery | None = None,
     every_ms: Annotated[int | None, Query(ge=0, le=_YEAR_MS)] = None,
     aggregate: AggregateName | None = None,
+    fill: FillName = FillName.NONE,
 ) -> Series:
     """Return one value a window of `every_ms`, or, with 0, the values as they came.
 
     By default the window is such that at most 1,000 points come back; more than 5,000 are
-    refused. Windows are aligned to the epoch, and empty ones are left out. Numbers are
-    averaged by default; other fields show their last value.
+    refused. Windows are aligned to the epoch. Numbers are averaged by default; other fields show
+    their last value. `increase` is for counters such as `energy_kwh`: the steps from value to
+    value added up, a decrease counting from zero.
+
+    Empty windows are left out (`none`), or they hold null (`null`), the value before
+    (`previous`), or, for numbers, the line between their neighbours (`linear`).
     """
     devices.check_kind(kind)
     service.check_field(kind, field)
@@ -55,6 +60,7 @@ async def read_series(
     if step:
         service.check_points(until - since, step)
     how = service.aggregate_for(kind, field, aggregate)
+    service.check_fill(kind, field, fill, step)
     await anyio.to_thread.run_sync(devices.require, services, device)
     query = SeriesQuery(
         device,
@@ -64,10 +70,11 @@ async def read_series(
         until,
         every_ms=step or None,
         aggregate=how.value,
-        limit=service.MAX_POINTS + 1,
+        limit=service.MAX_POINTS + 1,  # a window more where neither end is aligned
+        fill=fill.value,
     )
     samples = await services.series.run(lambda reader: reader.query(query))
-    if len(samples) > service.MAX_POINTS + 1 or (not step and len(samples) > service.MAX_POINTS):
+    if not step and len(samples) > service.MAX_POINTS:
         raise invalid(
             "every_ms",
             f"there are more than {service.MAX_POINTS} values; ask for a shorter time, or for "
@@ -81,5 +88,6 @@ async def read_series(
         end=until,
         every_ms=step,
         aggregate=how,
+        fill=fill,
         samples=[(sample.at, sample.value) for sample in samples],
     )

@@ -16,6 +16,16 @@ class AggregateName(StrEnum):
     LAST = "last"
     SUM = "sum"
     COUNT = "count"
+    INCREASE = "increase"
+
+
+class FillName(StrEnum):
+    """What stands in windows without values."""
+
+    NONE = "none"
+    NULL = "null"
+    PREVIOUS = "previous"
+    LINEAR = "linear"
 
 
 class Series(Schema):
@@ -30,6 +40,7 @@ class Series(Schema):
             "end": 1_763_003_600_000,
             "every_ms": 5000,
             "aggregate": "mean",
+            "fill": "none",
             "samples": [[1_763_000_000_000, 5123.4], [1_763_000_005_000, 5130.0]],
         }
     )
@@ -42,5 +53,6 @@ class Series(Schema):
     every_ms: int
     """Length (ms) of the windows, which are aligned to the epoch; 0: values as they came."""
     aggregate: AggregateName
+    fill: FillName
     samples: list[tuple[int, float | int | str | bool | None]]
-    """``[at, value]``; ``at`` is the window's start. Windows without values are left out."""
+    """``[at, value]``; ``at`` is the window's start."""

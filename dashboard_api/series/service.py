@@ -15,11 +15,11 @@ import anyio.to_thread
 from pydantic import BaseModel
 
 from core.contracts.codec import FIELDS
-from core.contracts.errors import EstateError, StoreUnavailableError
+from core.contracts.errors import EstateError, QueryTooLargeError, StoreUnavailableError
 from core.contracts.events import KINDS
 from core.contracts.ports import SeriesReader
 from dashboard_api.problems import invalid
-from dashboard_api.series.schemas import AggregateName
+from dashboard_api.series.schemas import AggregateName, FillName
 
 T = TypeVar("T")
 MAX_POINTS = 5_000
@@ -77,6 +77,9 @@ class SeriesService:
         self.asked += 1
         try:
             answer = ask(self._opened())
+        except QueryTooLargeError as error:  # the store answers; the question was the client's
+            self.failing = None
+            raise invalid("every_ms", str(error)) from None
         except EstateError as error:  # settings or a file that cannot be used are no answer too
             self.failing = str(error)
             raise StoreUnavailableError(str(error)) from error
@@ -126,6 +129,14 @@ def aggregate_for(kind: str, field: str, asked: AggregateName | None) -> Aggrega
     if asked in (None, AggregateName.LAST, AggregateName.COUNT):
         return asked or AggregateName.LAST
     raise invalid("aggregate", f"{field} is not a number: use last or count")
+
+
+def check_fill(kind: str, field: str, fill: FillName, every_ms: int) -> None:
+    """Refuse to fill what has no windows, or to draw lines between what is no number."""
+    if fill is not FillName.NONE and not every_ms:
+        raise invalid("fill", "values as they came have no gaps to fill: leave fill out")
+    if fill is FillName.LINEAR and not _is_number(kind, field):
+        raise invalid("fill", f"{field} is not a number: use previous or null")
 
 
 def _leaves(annotation: Any) -> set[Any]:

@@ -89,6 +89,17 @@ def test_events_of_a_device(get: Get, reader: httpx.Client) -> None:
     assert [item["at"] for item in window["items"]] == [NOW - 2_000, NOW - 3_000]
     assert window["complete"] is True
     assert get("devices/meter-1/events", kind="device.health")["items"] == []
+    assert page["next"].endswith(".meter.reading")
+    pages, before = [page], page["next"]
+    while before:
+        pages.append(get("devices/meter-1/events", limit=37, before=before))
+        before = pages[-1]["next"]
+    ats = [event["at"] for part in pages for event in part["items"]]
+    assert len(ats) == 100
+    assert ats == sorted(set(ats), reverse=True)
+    assert [part["complete"] for part in pages] == [False, False, False, True]
+    bad = reader.get("/api/v1/devices/meter-1/events", params={"before": "yesterday"})
+    assert (bad.status_code, bad.json()["field"]) == (422, "before")
     assert reader.get("/api/v1/devices/nobody/events").status_code == 404
     near = reader.get("/api/v1/devices/meter-1/events", params={"kind": "meter.readings"}).json()
     assert near["field"] == "kind"

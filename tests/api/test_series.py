@@ -43,6 +43,23 @@ def test_windows_are_chosen_and_averaged(reader: httpx.Client) -> None:
     assert len(tens) == 10
 
 
+def test_a_counters_increase(reader: httpx.Client) -> None:
+    steps = series(reader, every_ms=10_000, aggregate="increase").json()
+    assert steps["aggregate"] == "increase"
+    assert [value for _, value in steps["samples"]] == [9.0] + [10.0] * 9
+
+
+def test_gaps_are_filled_as_asked(reader: httpx.Client) -> None:
+    wide = {"start": NOW - 110_000, "every_ms": 5_000, "aggregate": "max"}
+    plain = series(reader, **wide).json()
+    nulls = series(reader, **wide, fill="null").json()
+    assert (plain["fill"], nulls["fill"]) == ("none", "null")
+    assert nulls["samples"] == [[NOW - 110_000, None], [NOW - 105_000, None], *plain["samples"]]
+    later = {"start": NOW - 5_000, "end": NOW + 10_000, "every_ms": 5_000, "aggregate": "max"}
+    carried = series(reader, **later, fill="previous").json()["samples"]
+    assert [value for _, value in carried] == [99.0, 99.0, 99.0]
+
+
 def test_the_default_window_is_the_last_day(reader: httpx.Client) -> None:
     body = reader.get("/api/v1/series", params=ASKED).json()
     assert (body["end"], body["end"] - body["start"]) == (NOW, 86_400_000)
@@ -69,6 +86,10 @@ def test_too_many_points_are_refused_with_the_remedy(reader: httpx.Client) -> No
         ({"every_ms": -1}, "every_ms", "greater"),
         ({"device": "no/such"}, "device", "pattern"),
         ({"aggregate": "median"}, "aggregate", "mean"),
+        ({"fill": "zero"}, "fill", "previous"),
+        ({"fill": "null", "every_ms": 0}, "fill", "leave fill out"),
+        ({"fill": "linear", "field": "relay_closed"}, "fill", "previous"),
+        ({"aggregate": "increase", "field": "medium"}, "aggregate", "last"),
     ],
 )
 def test_what_cannot_be_drawn_is_named(

@@ -5,16 +5,21 @@ from __future__ import annotations
 from core.contracts.ports import SeriesReader, SeriesWriter
 from core.runtime.clock import Clock
 from core.runtime.settings import Settings
+from core.storage.series.backup import BackedUp, backup
 from core.storage.series.embedded import EmbeddedWriter, expire
 from core.storage.series.embedded_reader import EmbeddedReader
 from core.storage.series.influx import InfluxReader, InfluxWriter
+from core.storage.series.influx_init import initialise
 
 __all__ = [
+    "BackedUp",
     "EmbeddedReader",
     "EmbeddedWriter",
     "InfluxReader",
     "InfluxWriter",
+    "backup",
     "expire",
+    "initialise",
     "open_reader",
     "open_writer",
 ]

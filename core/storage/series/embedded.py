@@ -20,28 +20,47 @@ Why each event is stored exactly once, although nothing here is one big transact
    not have recorded them, and a crash in between must bring them again.
 
 The log must not be trimmed beyond ``position()``.
+
+Sealing (:mod:`core.storage.series.sealing`) happens in ``write`` too, one bounded step at a time:
+when the writer had to wait for its caller, or when so much is hot that it must not wait. Some time
+after its end a day is sealed for good and rolled up (:mod:`core.storage.series.rollup`). A step
+that fails holds up no write: its day is left alone for a while.
 """
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
+from functools import partial
 from pathlib import Path
 
-from core.contracts.errors import StoreUnavailableError
+import structlog
+
+from core.contracts.errors import EstateError, StoreUnavailableError
 from core.contracts.ports import Point, Refusal
 from core.runtime.clock import Clock, ScaledClock
 from core.storage import sqlite
+from core.storage.series.columns import UNREADABLE
 from core.storage.series.days import DAY_MS, DAY_NS, DayFile, date_of
 from core.storage.series.manifest import Manifest
+from core.storage.series.rollup import Roller
+from core.storage.series.sealing import SealingPlan
+
+log = structlog.get_logger(__name__)
 
 #: Day files that are kept open; more only while a backlog of several days arrives.
 OPEN_FILES = 8
 #: Real seconds that queries under way have before a retired file is unlinked.
 GRACE_S = 60.0
+#: Modelled time after a day's end when it is sealed for good: most of what is late has come.
+OVER_MS = 3_600_000
+#: A writer that waited so long (real seconds) for its caller has leisure to seal.
+LEISURE_S = 0.002
+#: Real seconds for which a day is left alone whose sealing failed.
+_REST_S = 60.0
 
 
 class EmbeddedWriter:
@@ -51,6 +70,8 @@ class EmbeddedWriter:
     journal is not taken for the old one. All points of one log position belong in one ``write``.
     Events of days before ``retention_days`` ago (by ``clock``) are refused, as are those of days
     already expired. ``sync_s`` (real seconds) is how far ``position()`` may lag.
+    ``plan`` says how much is sealed at once, ``leisure_s`` how long a wait for the next write is
+    leisure.
     """
 
     def __init__(
@@ -61,12 +82,22 @@ class EmbeddedWriter:
         retention_days: int | None = None,
         clock: Clock | None = None,
         sync_s: float = 1.0,
+        plan: SealingPlan | None = None,
+        leisure_s: float = LEISURE_S,
     ) -> None:
         self._manifest = Manifest(folder, readonly=False)
         self._log = log
         self._retention_days = retention_days
         self._clock = clock or ScaledClock.from_environment()
         self._sync_s = sync_s
+        self._plan = plan or SealingPlan()
+        self._leisure_s = leisure_s
+        self._ended = time.monotonic()
+        self._loose: set[int] = set()  # days that are not sealed for good
+        self._rests: dict[int, float] = {}
+        self._rolled: set[int] = set()
+        self._stale: dict[int, set[tuple[str, str]]] = {}
+        self._rollers: dict[int, Roller] = {}
         self._files: OrderedDict[int, DayFile] = OrderedDict()
         self._unsynced: set[int] = set()
         self._newest: dict[tuple[str, str], int] = {}
@@ -81,6 +112,10 @@ class EmbeddedWriter:
         self._manifest.open()
         self._manifest.sweep(GRACE_S)
         self._newest = self._manifest.all_newest()
+        self._loose = set(self._manifest.loose())
+        self._rolled = set(self._manifest.rolled())
+        for day, device, kind in self._manifest.stale_pairs():
+            self._stale.setdefault(day, set()).add((device, kind))
         self._written = self._settled = self._durable = self._manifest.position(self._log)
         self._synced_at = time.monotonic()
         self._look_at_manifest()
@@ -94,11 +129,11 @@ class EmbeddedWriter:
 
         Raises :class:`StoreUnavailableError` when the same call may succeed later.
         """
+        leisure = time.monotonic() - self._ended >= self._leisure_s
         with self._translated():
             self._look_at_manifest()
             by_day, refusals = self._sort(points)
             due = time.monotonic() - self._synced_at >= self._sync_s
-            self._announce(by_day)
             for day in sorted(by_day):
                 self._append(day, by_day[day], position, durable=due)
             if position > self._written:
@@ -106,7 +141,36 @@ class EmbeddedWriter:
             self._written = max(self._written, position)
             if due:
                 self.sync()
+        if leisure or any(file.overdue() for file in self._files.values()):
+            self.tidy()
+        self._ended = time.monotonic()
         return refusals
+
+    def tidy(self) -> bool:
+        """Take one bounded step of sealing; return False where nothing is left to do now."""
+        now = time.monotonic()
+        over_before = (self._clock.now_ms() - OVER_MS) // DAY_MS
+        open_first = [*reversed(self._files), *sorted(self._loose - self._files.keys())]
+        for day in open_first:
+            over = day < over_before
+            if self._rests.get(day, 0.0) > now or not (day in self._files or over):
+                continue
+            try:
+                if self._file(day).tidy(over=over):
+                    return True
+                if over and day in self._loose:
+                    if self._roll_up(day):
+                        return True
+                    self._manifest.tighten(day)
+                    self._loose.discard(day)
+            except (EstateError, sqlite.Error, OSError, *UNREADABLE) as error:
+                # The day is there as before. What is stored goes on being stored.
+                log.warning("a day is not sealed", day=date_of(day).isoformat(), why=str(error))
+                self._rests[day] = now + _REST_S
+                self._stop_rolling(day)
+                if day in self._files:
+                    self._drop(day)
+        return False
 
     def sync(self) -> None:
         """Make everything written so far durable and move ``position()`` to what is settled."""
@@ -176,41 +240,74 @@ class EmbeddedWriter:
         for day in [day for day in self._files if day < self._expired_before]:
             self._drop(day)
         self._unsynced = {day for day in self._unsynced if day >= self._expired_before}
+        self._loose = {day for day in self._loose if day >= self._expired_before}
+        for day in [day for day in self._rollers if day < self._expired_before]:
+            self._stop_rolling(day)
         self._newest = {
             pair: day for pair, day in self._newest.items() if day >= self._expired_before
         }
 
-    def _announce(self, by_day: dict[int, list[tuple[int, Point]]]) -> None:
-        """Note in the manifest which days hold which kinds, before they do.
+    def _announce(self, day: int, pairs: Iterable[tuple[str, str]]) -> None:
+        """Note in the manifest that a day holds some kinds, before it does.
 
         Where the write then fails, a reader looks for a kind on a day that has none, and goes
         on to older days; the other order could leave the newest event unfound.
         """
-        raised = {
-            pair: day
-            for day in sorted(by_day)
-            for pair in {(point.event.device, point.event.kind) for _, point in by_day[day]}
-            if self._newest.get(pair, -1) < day
-        }
+        raised = {pair for pair in pairs if self._newest.get(pair, -1) < day}
         if raised:
-            self._manifest.raise_newest((d, k, day) for (d, k), day in raised.items())
-            self._newest.update(raised)
+            self._manifest.raise_newest((device, kind, day) for device, kind in raised)
+            self._newest.update(dict.fromkeys(raised, day))
 
     def _append(
         self, day: int, points: Sequence[tuple[int, Point]], position: int, *, durable: bool
     ) -> None:
-        self._file(day).append(points, position, durable=durable)
+        file = self._file(day)
+        if points:
+            self._unseal(day, points)
+        file.append(points, position, durable=durable, announce=partial(self._announce, day))
         if durable:
             self._unsynced.discard(day)
         else:
             self._unsynced.add(day)
+
+    def _unseal(self, day: int, points: Sequence[tuple[int, Point]]) -> None:
+        """Note in the manifest what these points make out of date, before they are there."""
+        if day not in self._loose:
+            self._manifest.loosen(day)
+            self._loose.add(day)
+        self._stop_rolling(day)
+        if day in self._rolled:
+            stale = self._stale.setdefault(day, set())
+            fresh = {(point.event.device, point.event.kind) for _, point in points} - stale
+            if fresh:
+                self._manifest.make_stale(day, fresh)
+                stale |= fresh
+
+    def _roll_up(self, day: int) -> bool:
+        """Take one step of a sealed day's rollup; return False when it is whole."""
+        roller = self._rollers.get(day)
+        if roller is None:
+            only = frozenset(self._stale.get(day, ())) if day in self._rolled else None
+            roller = self._rollers[day] = Roller(self._manifest.folder, day, only)
+        if roller.step(self._plan.events):
+            return True
+        self._stop_rolling(day)
+        self._manifest.roll(day)
+        self._rolled.add(day)
+        self._stale.pop(day, None)
+        return False
+
+    def _stop_rolling(self, day: int) -> None:
+        roller = self._rollers.pop(day, None)
+        if roller is not None:
+            roller.close()
 
     def _file(self, day: int) -> DayFile:
         file = self._files.get(day)
         if file is None:
             while len(self._files) >= OPEN_FILES:
                 self._drop(next(iter(self._files)))
-            file = DayFile(self._manifest.folder, day, self._log)
+            file = DayFile(self._manifest.folder, day, self._log, self._plan)
             file.open()
             self._manifest.add(day)
             self._files[day] = file
@@ -221,6 +318,8 @@ class EmbeddedWriter:
         self._files.pop(day).close()
 
     def _close_files(self) -> None:
+        for day in list(self._rollers):
+            self._stop_rolling(day)
         while self._files:
             self._drop(next(iter(self._files)))
 

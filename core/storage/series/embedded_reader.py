@@ -2,63 +2,38 @@
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import queue
-import re
+from bisect import bisect_left
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from core.contracts.errors import StoreUnavailableError
-from core.contracts.ports import Query, Sample, StoredEvent, StoredPoint, Value
+from core.contracts.ports import Mark, Query, Sample, StoredEvent, StoredPoint
 from core.storage import sqlite
-from core.storage.series.days import DAY_MS, file_name
+from core.storage.series.columns import UNREADABLE
+from core.storage.series.days import DAY_MS, DAY_NS, file_name, rollup_name
+from core.storage.series.dayview import DayView, Row
 from core.storage.series.embedded_scan import scan_day
 from core.storage.series.manifest import Manifest
-from core.storage.series.windows import Window, samples_of
+from core.storage.series.pages import page_of, upper_bound
+from core.storage.series.rollup import ROLLED, Tally, read_hours, tallied
+from core.storage.series.windows import (
+    HOUR_MS,
+    Timed,
+    check_size,
+    lookback_ms,
+    sample_value,
+    samples_in,
+    tallies_in,
+)
 
 #: Day files that one reader thread keeps open.
 OPEN_FILES = 8
-_FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-
-_IDS = "SELECT id, kind FROM series WHERE device = ?1 AND (?2 IS NULL OR kind = ?2)"
-_RAW = """
-SELECT time / 1000000, json_type(data, ?2) AS type, json_extract(data, ?2)
-FROM event WHERE series = ?1 AND time >= ?3 AND time < ?4 AND type IS NOT NULL AND type != 'null'
-ORDER BY time, rowid LIMIT ?5
-"""
-# The bare column `value` is that of the row with the greatest time: SQLite's documented rule.
-# LIMIT -1 keeps the inner query from being merged into the outer one, which would read the
-# field out of the JSON anew for each of the outer's columns.
-_WINDOWS = """
-SELECT (?5 + time / 1000000) / ?6, count(*), count(number), total(number), min(number),
-       max(number), value, max(time)
-FROM (
-    SELECT time, value, CASE WHEN typeof(value) = 'text' THEN NULL ELSE value END AS number
-    FROM (
-        SELECT time, json_extract(data, ?2) AS value FROM event
-        WHERE series = ?1 AND time >= ?3 AND time < ?4 LIMIT -1
-    )
-    WHERE value IS NOT NULL
-)
-GROUP BY 1
-"""
-_EVENTS = """
-SELECT time / 1000000, json(data) FROM event
-WHERE series = ? AND time >= ? AND time < ? ORDER BY time DESC, rowid DESC LIMIT ?
-"""
-_COUNTS = """
-SELECT kind, count(*) FROM series CROSS JOIN event
-ON event.series = series.id AND event.time >= ? AND event.time < ? GROUP BY kind
-"""
-_NEWEST = "SELECT time, json(data) FROM event WHERE series = ? ORDER BY time DESC LIMIT 1"
-
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
+_first = itemgetter(0)
 
 
 class EmbeddedReader:
@@ -71,41 +46,56 @@ class EmbeddedReader:
 
     def query(self, query: Query) -> list[Sample]:
         """Return samples, oldest first; none for a field that no event has."""
-        if _FIELD.fullmatch(query.field) is None or query.end <= query.start:
+        check_size(query)
+        if query.end <= query.start:
             return []
-        path = f"$.{query.field}"
         with self._shelf() as shelf:
             if query.every_ms is None:
-                return _raw(shelf, query, path)
-            return _windowed(shelf, query, path, query.every_ms)
+                raw = itertools.islice(_values(shelf, query, query.start), query.limit)
+                return [Sample(at, value) for at, value in raw]
+            if query.every_ms % HOUR_MS == 0 and query.field in ROLLED.get(query.kind, ()):
+                return tallies_in(_tallies(shelf, query), query, query.every_ms)
+            values = _values(shelf, query, query.start - lookback_ms(query))
+            return samples_in(values, query, query.every_ms)
+
+    def query_many(self, queries: Sequence[Query]) -> list[list[Sample]]:
+        """Return the samples of each query."""
+        return [self.query(query) for query in queries]
 
     def latest(self, devices: Iterable[str]) -> list[StoredEvent]:
         """Return the newest event of each kind of each device."""
         with self._shelf() as shelf:
-            found = []
+            by_day: dict[int, list[tuple[str, str]]] = {}
             for device, kind, day in shelf.newest(list(dict.fromkeys(devices))):
-                event = _newest(shelf, device, kind, day)
-                if event is not None:
-                    found.append(event)
-            return found
+                by_day.setdefault(day, []).append((device, kind))
+            return [event for day, pairs in by_day.items() for event in _latest(shelf, day, pairs)]
 
     def events(
-        self, device: str, start: int, end: int, *, kind: str | None = None, limit: int = 500
+        self,
+        device: str,
+        start: int,
+        end: int,
+        *,
+        kind: str | None = None,
+        limit: int = 500,
+        before: Mark | None = None,
     ) -> list[StoredEvent]:
-        """Return a device's events in ``[start, end)``, newest first."""
+        """Return a device's events in ``[start, end)``, newest first; a page at a time."""
         found: list[StoredEvent] = []
+        end_ns = end * 1_000_000
         with self._shelf() as shelf:
-            for day, file in shelf.files(start, end, newest_first=True):
-                span = _span(day, start, end)
-                ways = [
-                    _events(file, day, device, name, id_, span, limit - len(found))
-                    for id_, name in file.execute(_IDS, (device, kind)).fetchall()
-                ]
-                merged = heapq.merge(*ways, key=lambda event: event.at, reverse=True)
-                found += itertools.islice(merged, limit - len(found))
+            last = end if before is None else min(end, before.time_ns // 1_000_000 + 1)
+            for day, file in shelf.files(start, last, newest_first=True):
+                base = day * DAY_NS
+                with file.snapshot():
+                    for id_, name in file.ids(device, kind):
+                        until = end_ns if before is None else upper_bound(before, name, end_ns)
+                        span = _span(day, start * 1_000_000, until)
+                        rows = file.rows(id_, name, *span, limit)
+                        found += (StoredEvent(base + t, device, name, data) for t, data in rows)
                 if len(found) >= limit:
                     break
-        return found
+        return page_of(found, limit)
 
     def count(self, start: int, end: int) -> int:
         """Return how many events are stored in ``[start, end)``."""
@@ -116,7 +106,8 @@ class EmbeddedReader:
         found: Counter[str] = Counter()
         with self._shelf() as shelf:
             for day, file in shelf.files(start, end):
-                found.update(dict(file.execute(_COUNTS, _span(day, start, end)).fetchall()))
+                with file.snapshot():
+                    found.update(file.counts(*_span(day, start * 1_000_000, end * 1_000_000)))
         return dict(found)
 
     def scan(
@@ -127,7 +118,7 @@ class EmbeddedReader:
             return
         with self._shelf() as shelf:
             for day, file in shelf.files(start, end):
-                span = _span(day, start, end)
+                span = _span(day, start * 1_000_000, end * 1_000_000)
                 yield from scan_day(file, day, kind, span, site=site, device=device)
 
     def positions(self) -> dict[str, int]:
@@ -154,7 +145,7 @@ class EmbeddedReader:
         try:
             shelf.refresh()
             yield shelf
-        except (sqlite.Error, StoreUnavailableError) as error:
+        except (sqlite.Error, StoreUnavailableError, *UNREADABLE) as error:
             shelf.close()
             raise StoreUnavailableError(f"{self._folder}: {error}") from error
         except BaseException:
@@ -174,15 +165,21 @@ class _Shelf:
         self._manifest = Manifest(folder, readonly=True)
         self._there = False
         self._days: list[int] = []
-        self._open: OrderedDict[int, sqlite.Connection] = OrderedDict()
+        self._rolled: set[int] = set()
+        self._rollups: dict[str, sqlite.Connection] = {}
+        self._open: OrderedDict[int, tuple[DayView, sqlite.Connection]] = OrderedDict()
 
     def refresh(self) -> None:
         """Look which days there are now."""
         self._there = self._manifest.open()
         if self._there and self._manifest.changed():
             self._days = self._manifest.days()
+            self._rolled = set(self._manifest.rolled())
+            live = set(map(rollup_name, self._rolled))
+            for name in self._rollups.keys() - live:
+                self._rollups.pop(name).close()
             for day in set(self._open) - set(self._days):
-                self._open.pop(day).close()
+                self._open.pop(day)[1].close()
 
     def positions(self) -> dict[str, int]:
         """Return the manifest's position of each log."""
@@ -195,23 +192,49 @@ class _Shelf:
 
     def files(
         self, start: int, end: int, *, newest_first: bool = False
-    ) -> Iterator[tuple[int, sqlite.Connection]]:
+    ) -> Iterator[tuple[int, DayView]]:
         """Yield the day files that overlap ``[start, end)`` (ms)."""
-        first, last = start // DAY_MS, (end - 1) // DAY_MS
-        days = [day for day in self._days if first <= day <= last]
+        days = self.days(start, end)
         for day in reversed(days) if newest_first else days:
             file = self.file(day)
             if file is not None:
                 yield day, file
 
+    def days(self, start: int, end: int) -> list[int]:
+        """Return the days that overlap ``[start, end)`` (ms), oldest first."""
+        first, last = start // DAY_MS, (end - 1) // DAY_MS
+        return [day for day in self._days if first <= day <= last]
+
+    def rolled(self, query: Query, first: int, last: int) -> dict[int, list[tuple[int, Tally]]]:
+        """Return day -> (hour, tally) of the days from first to last whose rollup holds good.
+
+        Days that have no values are in it too, empty.
+        """
+        days = [day for day in self._days if first <= day <= last and day in self._rolled]
+        if not days:
+            return {}
+        stale = self._manifest.stale_days(query.device, query.kind)
+        days = [day for day in days if day not in stale]
+        found: dict[int, list[tuple[int, Tally]]] = {day: [] for day in days}
+        for name in dict.fromkeys(map(rollup_name, days)):
+            hours = read_hours(
+                self._rollup(name), query.device, query.kind, query.field, first, last
+            )
+            found |= {day: hours[day] for day in hours.keys() & found.keys()}
+        return found
+
+    def _rollup(self, name: str) -> sqlite.Connection:
+        if name not in self._rollups:
+            self._rollups[name] = sqlite.connect(self._manifest.folder / name, readonly=True)
+        return self._rollups[name]
+
     def days_through(self, day: int) -> list[int]:
         """Return the days up to ``day``, newest first."""
         return [other for other in reversed(self._days) if other <= day]
 
-    def file(self, day: int) -> sqlite.Connection | None:
+    def file(self, day: int) -> DayView | None:
         """Return a day's file; None where it was expired since the last refresh."""
-        connection = self._open.get(day)
-        if connection is None:
+        if day not in self._open:
             try:
                 connection = sqlite.connect(self._manifest.folder / file_name(day), readonly=True)
             except StoreUnavailableError:
@@ -219,96 +242,74 @@ class _Shelf:
                     raise
                 return None
             while len(self._open) >= OPEN_FILES:
-                self._open.popitem(last=False)[1].close()
-            connection.execute("PRAGMA cache_size=-8192")  # a day's rows lie far apart
-            self._open[day] = connection
+                self._open.popitem(last=False)[1][1].close()
+            self._open[day] = (DayView(connection), connection)
         self._open.move_to_end(day)
-        return connection
+        return self._open[day][0]
 
     def close(self) -> None:
         while self._open:
-            self._open.popitem()[1].close()
+            self._open.popitem()[1][1].close()
+        while self._rollups:
+            self._rollups.popitem()[1].close()
         self._manifest.close()
 
 
 def _span(day: int, start: int, end: int) -> tuple[int, int]:
-    """Return the part of a day that lies in ``[start, end)``, in ns since the day's start."""
-    base = day * DAY_MS
-    return max(start - base, 0) * 1_000_000, min(end - base, DAY_MS) * 1_000_000
+    """Return the part of a day that lies in ``[start, end)`` (ns), since the day's start."""
+    base = day * DAY_NS
+    return max(start - base, 0), min(end - base, DAY_NS)
 
 
-def _raw(shelf: _Shelf, query: Query, path: str) -> list[Sample]:
-    found: list[Sample] = []
-    for day, file in shelf.files(query.start, query.end):
+def _tallies(shelf: _Shelf, query: Query) -> Iterator[tuple[int, Tally]]:
+    """Yield (time, tally) of hours, oldest first: from the rollup where whole days are in it."""
+    start = query.start - lookback_ms(query)
+    first, last = -(-query.start // DAY_MS), query.end // DAY_MS - 1
+    rolled = shelf.rolled(query, first, last)
+    for day in shelf.days(start, query.end):
         base = day * DAY_MS
-        lower, upper = _span(day, query.start, query.end)
-        left = query.limit - len(found)
-        ways = [
-            file.execute(_RAW, (id_, path, lower, upper, left))
-            for id_, _ in file.execute(_IDS, (query.device, query.kind)).fetchall()
-        ]
-        for at, type_, value in itertools.islice(heapq.merge(*ways, key=_first), left):
-            found.append(Sample(base + at, _typed(type_, value)))
-        if len(found) >= query.limit:
-            break
-    return found
+        if day in rolled:
+            for hour, found in rolled[day]:
+                yield base + hour * HOUR_MS, found
+            continue
+        values = list(_values(shelf, query, max(base, start), min(base + DAY_MS, query.end)))
+        cut = bisect_left(values, query.start, key=_first)  # an hour may lie across the start
+        for part, lowest in ((values[:cut], 0), (values[cut:], query.start)):
+            for number, found in tallied(part, HOUR_MS):
+                yield max(number * HOUR_MS, lowest), found
 
 
-def _first(row: tuple[Any, ...]) -> int:
-    at: int = row[0]
-    return at
-
-
-def _typed(type_: str, value: Value) -> Value:
-    """Give booleans back as such: SQL knows 0 and 1 only."""
-    return bool(value) if type_ in ("true", "false") else value
-
-
-def _windowed(shelf: _Shelf, query: Query, path: str, every_ms: int) -> list[Sample]:
-    windows: dict[int, Window] = {}
-    newest: dict[int, int] = {}
-    for day, file in shelf.files(query.start, query.end):
+def _values(shelf: _Shelf, query: Query, start: int, end: int | None = None) -> Iterator[Timed]:
+    """Yield the field's values from ``start`` (ms) on, oldest first."""
+    end = query.end if end is None else end
+    for day, file in shelf.files(start, end):
         base = day * DAY_MS
-        span = _span(day, query.start, query.end)
-        for id_, _ in file.execute(_IDS, (query.device, query.kind)).fetchall():
-            rows = file.execute(_WINDOWS, (id_, path, *span, base, every_ms))
-            for number, count, numbers, total, low, high, last, time in rows:
-                at = base * 1_000_000 + time
-                if at < newest.get(number, -1):  # the same device at two sites
-                    last = None
-                else:
-                    newest[number] = at
-                part = Window(count, numbers, total, low, high, last)
-                windows.setdefault(number, Window()).add(part)
-    return samples_of(windows, every_ms, query.aggregate)
+        span = _span(day, start * 1_000_000, end * 1_000_000)
+        with file.snapshot():
+            ways = [
+                file.values(id_, kind, query.field, *span)
+                for id_, kind in file.ids(query.device, query.kind)
+            ]
+        found = ways[0] if len(ways) == 1 else sorted(itertools.chain(*ways), key=_first)
+        for time, value in found:
+            yield base + time // 1_000_000, sample_value(value)
 
 
-def _events(
-    file: sqlite.Connection,
-    day: int,
-    device: str,
-    kind: str,
-    series: int,
-    span: tuple[int, int],
-    limit: int,
-) -> Iterator[StoredEvent]:
-    base = day * DAY_MS
-    for at, data in file.execute(_EVENTS, (series, *span, limit)):
-        yield StoredEvent(base + at, device, kind, _decode(data))
-
-
-def _newest(shelf: _Shelf, device: str, kind: str, day: int) -> StoredEvent | None:
-    """Look for the newest event, from the day that the manifest names backwards."""
+def _latest(shelf: _Shelf, day: int, pairs: list[tuple[str, str]]) -> list[StoredEvent]:
+    """Look for the newest events, from the day that the manifest names backwards."""
+    left, events = pairs, []
     for candidate in shelf.days_through(day):
         file = shelf.file(candidate)
-        if file is None:
+        if file is None or not left:
             continue
-        rows = [
-            row
-            for id_, _ in file.execute(_IDS, (device, kind)).fetchall()
-            for row in file.execute(_NEWEST, (id_,)).fetchall()
-        ]
-        if rows:
-            time, data = max(rows)
-            return StoredEvent(candidate * DAY_MS + time // 1_000_000, device, kind, _decode(data))
-    return None
+        with file.snapshot():
+            wanted = {id_: pair for pair in left for id_, _ in file.ids(*pair)}
+            newest: dict[tuple[str, str], Row] = {}
+            for id_, row in file.newest({id_: kind for id_, (_, kind) in wanted.items()}).items():
+                pair = wanted[id_]
+                if pair not in newest or newest[pair][0] < row[0]:
+                    newest[pair] = row
+        for (device, kind), (time, data) in newest.items():
+            events.append(StoredEvent(candidate * DAY_NS + time, device, kind, data))
+        left = [pair for pair in left if pair not in newest]
+    return events

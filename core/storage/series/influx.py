@@ -12,14 +12,15 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from core.contracts.errors import PointRefusedError, StoreUnavailableError
-from core.contracts.ports import Point, Query, Refusal, Sample, StoredEvent, StoredPoint
+from core.contracts.ports import Mark, Point, Query, Refusal, Sample, StoredEvent, StoredPoint
 from core.runtime.clock import Clock, ScaledClock
 from core.runtime.settings import InfluxSettings
 from core.storage.series import influx_scan
 from core.storage.series.days import DAY_MS, DAY_NS, date_of
 from core.storage.series.influx_http import Influx
 from core.storage.series.lineprotocol import event_of, identifier, line_of, literal, sample_of
-from core.storage.series.windows import fold, samples_of
+from core.storage.series.pages import page_of, upper_bound
+from core.storage.series.windows import Timed, check_size, filled, lookback_ms, samples_in
 
 CURSOR = "estate_cursor"
 #: Lines in one request: InfluxDB's own advice is 5,000 to 10,000.
@@ -155,32 +156,40 @@ class InfluxReader:
 
     def query(self, query: Query) -> list[Sample]:
         """Return samples, oldest first; none for a field that no event has."""
+        check_size(query)
         if query.end <= query.start:
             return []
         if query.every_ms is None:
             return self._raw(query, query.start * 1_000_000, query.limit)[0]
         kind = self._field_type(query)
-        if kind == "boolean" or (kind == "string" and query.aggregate in ("last", "count")):
-            # InfluxQL has no mean of booleans; few devices send them often.
-            return samples_of(
-                fold(self._all(query), query.every_ms), query.every_ms, query.aggregate
-            )
+        if (
+            query.aggregate == "increase"
+            or kind == "boolean"
+            or (kind == "string" and query.aggregate in ("last", "count"))
+        ):
+            # InfluxQL has no mean of booleans, and its differences do not know a new meter.
+            return samples_in(self._all(query), query, query.every_ms)
         if kind not in ("float", "integer"):
-            return []
+            return filled([], query, query.every_ms)
         found = self._influx.select(
             _select(
                 f"{query.aggregate}({identifier(query.field)})",
                 query.kind,
-                _where(query.device, query.start * 1_000_000, query.end),
-                f"GROUP BY time({query.every_ms:d}ms) fill(none)",
+                _where(query.device, query.start * 1_000_000, query.end * 1_000_000),
+                f"GROUP BY time({query.every_ms:d}ms) fill(none) LIMIT {query.limit + 1:d}",
             )
         )
-        return [
+        samples = [
             Sample(row[0] // 1_000_000, row[1])
             for series in found
             for row in series["values"]
             if row[1] is not None
         ]
+        return filled(samples, query, query.every_ms)
+
+    def query_many(self, queries: Sequence[Query]) -> list[list[Sample]]:
+        """Return the samples of each query."""
+        return [self.query(query) for query in queries]
 
     def latest(self, devices: Iterable[str]) -> list[StoredEvent]:
         """Return the newest event of each kind of each device."""
@@ -206,30 +215,41 @@ class InfluxReader:
         return events
 
     def events(
-        self, device: str, start: int, end: int, *, kind: str | None = None, limit: int = 500
+        self,
+        device: str,
+        start: int,
+        end: int,
+        *,
+        kind: str | None = None,
+        limit: int = 500,
+        before: Mark | None = None,
     ) -> list[StoredEvent]:
-        """Return a device's events in ``[start, end)``, newest first."""
+        """Return a device's events in ``[start, end)``, newest first; a page at a time."""
         kinds = [kind] if kind is not None else self._kinds()
         if not kinds or end <= start:
             return []
+        end_ns = end * 1_000_000
         found = self._influx.select(
             "; ".join(
                 _select(
                     "*",
                     name,
-                    _where(device, start * 1_000_000, end),
+                    _where(
+                        device,
+                        start * 1_000_000,
+                        end_ns if before is None else upper_bound(before, name, end_ns),
+                    ),
                     f"ORDER BY time DESC LIMIT {limit:d}",
                 )
                 for name in kinds
             )
         )
-        rows = [
-            (row[series["columns"].index("time")], series, row)
+        events = [
+            event_of(series["name"], series["columns"], row, device)
             for series in found
             for row in series["values"]
         ]
-        rows.sort(key=lambda item: item[0], reverse=True)
-        return [event_of(s["name"], s["columns"], row, device) for _, s, row in rows[:limit]]
+        return page_of(events, limit)
 
     def count(self, start: int, end: int) -> int:
         """Return how many events are stored in ``[start, end)``."""
@@ -275,11 +295,13 @@ class InfluxReader:
                     self._types[query.kind, name] = type_
         return self._types.get(key)
 
-    def _all(self, query: Query) -> Iterable[Sample]:
-        start_ns: int | None = query.start * 1_000_000
+    def _all(self, query: Query) -> Iterator[Timed]:
+        start_ns: int | None = (query.start - lookback_ms(query)) * 1_000_000
         while start_ns is not None:
             samples, start_ns = self._raw(query, start_ns, _PAGE)
-            yield from samples
+            for sample in samples:
+                if sample.value is not None:
+                    yield sample.at, sample.value
 
     def _raw(self, query: Query, start_ns: int, limit: int) -> tuple[list[Sample], int | None]:
         """Return raw values, and where (ns) the next page starts if there may be one."""
@@ -287,7 +309,7 @@ class InfluxReader:
             _select(
                 identifier(query.field),
                 query.kind,
-                _where(query.device, start_ns, query.end),
+                _where(query.device, start_ns, query.end * 1_000_000),
                 f"ORDER BY time ASC LIMIT {limit:d}",
             )
         )
@@ -303,6 +325,6 @@ def _select(what: str, measurement: str, where: str, tail: str = "") -> str:
     return f"SELECT {what} FROM {identifier(measurement)} WHERE {where} {tail}"  # noqa: S608
 
 
-def _where(device: str, start_ns: int, end: int) -> str:
-    span = f"time >= {start_ns}ns AND time < {end * 1_000_000}ns"
+def _where(device: str, start_ns: int, end_ns: int) -> str:
+    span = f"time >= {start_ns}ns AND time < {end_ns}ns"
     return f'"device" = {literal(device)} AND {span}'

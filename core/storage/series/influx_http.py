@@ -9,8 +9,9 @@ setting never sends good data to the dead letters.
 from __future__ import annotations
 
 import gzip
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx
 import msgspec
@@ -29,6 +30,9 @@ _GZIP_FROM = 4096
 class Influx:
     """A connection to one InfluxDB database or bucket; may be used from several threads."""
 
+    #: What :meth:`manage` returns for something that exists already.
+    EXISTS: Final[dict[str, Any]] = {"exists": True}
+
     def __init__(self, settings: InfluxSettings) -> None:
         self._settings = settings
         self._url = settings.url.rstrip("/")
@@ -42,7 +46,8 @@ class Influx:
         token = _secret(settings.token_file, "series.influxdb.token_file")
         password = _secret(settings.password_file, "series.influxdb.password_file")
         auth = (settings.username, password or "") if settings.username else None
-        headers = {"Authorization": f"Token {token}"} if token else {}
+        scheme = "Bearer" if settings.version >= 3 else "Token"
+        headers = {"Authorization": f"{scheme} {token}"} if token else {}
         # Proxies of the environment are for the outside; the database is the estate's own.
         self._http = httpx.Client(
             auth=auth, headers=headers, timeout=TIMEOUT_S, trust_env=False, http2=False
@@ -77,6 +82,42 @@ class Influx:
         """Run InfluxQL; return the series of all statements: name, tags, columns, values."""
         answer = self._ask("GET", statement)
         return [series for result in answer for series in result.get("series", ())]
+
+    def command(self, statement: str) -> None:
+        """Run InfluxQL that changes something."""
+        self._ask("POST", statement)
+
+    def manage(
+        self,
+        method: str,
+        path: str,
+        *,
+        missing_ok: bool = False,
+        exists_ok: bool = False,
+        **request: Any,
+    ) -> dict[str, Any]:
+        """Use the management interface of 2.x or 3 and return its answer.
+
+        Not found is an empty answer with ``missing_ok``, a conflict :data:`EXISTS` with
+        ``exists_ok``. Raises :class:`StoreUnavailableError` on anything else but success.
+        """
+        try:
+            answer = self._open_http.request(method, f"{self._url}{path}", **request)
+        except httpx.HTTPError as error:
+            raise self._unavailable(str(error) or type(error).__name__) from error
+        if answer.status_code == HTTPStatus.NOT_FOUND and missing_ok:
+            return {}
+        if answer.status_code == HTTPStatus.CONFLICT and exists_ok:
+            return self.EXISTS
+        if not answer.is_success:
+            raise self._unavailable(
+                f"{method} {path}: {answer.status_code} {_reason(answer.content)}"
+            )
+        try:
+            found = msgspec.json.decode(answer.content) if answer.content else {}
+        except msgspec.DecodeError:
+            found = {}  # some versions answer a success with a text
+        return found if isinstance(found, dict) else {}
 
     def ensure(self, retention_days: int | None) -> None:
         """Create the database or bucket where it is missing and the server lets us.

@@ -72,7 +72,7 @@ def event_of(
         for name, value in values.items()
         if value is not None and name not in _ENVELOPE
     }
-    return StoredEvent(values["time"] // 1_000_000, device or values["device"], kind, data)
+    return StoredEvent(values["time"], device or values["device"], kind, data)
 
 
 def value_of(kind: str, name: str, value: Any) -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from core.contracts.errors import StoreUnavailableError
 from core.storage import sqlite
-from core.storage.series.days import day_of, ensure_schema, file_name
+from core.storage.series.days import day_of, ensure_schema, file_name, outlived
 
 NAME = "manifest.sqlite"
 _SCHEMA = """
@@ -30,6 +30,18 @@ CREATE TABLE IF NOT EXISTS newest (
     kind TEXT NOT NULL,
     day INTEGER NOT NULL,  -- no later day holds this kind of this device
     PRIMARY KEY (device, kind)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sealed (
+    day INTEGER PRIMARY KEY  -- the file is sealed for good, nothing came since
+);
+CREATE TABLE IF NOT EXISTS rolled (
+    day INTEGER PRIMARY KEY  -- its hours are in the rollup, but for what is stale
+);
+CREATE TABLE IF NOT EXISTS stale (
+    device TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    day INTEGER NOT NULL,
+    PRIMARY KEY (device, kind, day)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS horizon (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -92,6 +104,52 @@ class Manifest:
         rows = self._db.execute("SELECT day FROM file WHERE retired_at IS NULL ORDER BY day")
         return [row[0] for row in rows]
 
+    def loose(self) -> list[int]:
+        """Return the days that are not sealed for good."""
+        rows = self._db.execute(
+            "SELECT day FROM file WHERE retired_at IS NULL AND day NOT IN (SELECT day FROM sealed)"
+        )
+        return [row[0] for row in rows]
+
+    def loosen(self, day: int) -> None:
+        """Note that a day gets events, before it does."""
+        self._db.execute("DELETE FROM sealed WHERE day = ?", (day,))
+
+    def tighten(self, day: int) -> None:
+        """Note that a day is sealed for good."""
+        self._db.execute("INSERT INTO sealed (day) VALUES (?) ON CONFLICT DO NOTHING", (day,))
+
+    def rolled(self) -> list[int]:
+        """Return the days whose hours are in the rollup; a store of format 1 has none."""
+        if self._db.execute("PRAGMA user_version").fetchone()[0] == 1:
+            return []
+        return [row[0] for row in self._db.execute("SELECT day FROM rolled")]
+
+    def stale_days(self, device: str, kind: str) -> set[int]:
+        """Return the days on which the rollup of a device's kind is not to be believed."""
+        rows = self._db.execute(
+            "SELECT day FROM stale WHERE device = ? AND kind = ?", (device, kind)
+        )
+        return {row[0] for row in rows}
+
+    def stale_pairs(self) -> list[tuple[int, str, str]]:
+        """Return (day, device, kind) of all that is stale."""
+        return self._db.execute("SELECT day, device, kind FROM stale").fetchall()
+
+    def make_stale(self, day: int, pairs: Iterable[tuple[str, str]]) -> None:
+        """Note that (device, kind) pairs of a rolled day get events, before they do."""
+        with sqlite.transaction(self._db):
+            self._db.executemany(
+                "INSERT INTO stale (device, kind, day) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                [(device, kind, day) for device, kind in pairs],
+            )
+
+    def roll(self, day: int) -> None:
+        """Note that a day's rollup is whole."""
+        with sqlite.transaction(self._db):
+            self._db.execute("INSERT INTO rolled (day) VALUES (?) ON CONFLICT DO NOTHING", (day,))
+            self._db.execute("DELETE FROM stale WHERE day = ?", (day,))
+
     def horizon(self) -> int:
         """Return the day before which events are refused."""
         row = self._db.execute("SELECT day FROM horizon").fetchone()
@@ -103,8 +161,8 @@ class Manifest:
         return row[0] if row else 0
 
     def positions(self) -> dict[str, int]:
-        """Return the position of every log."""
-        return dict(self._db.execute("SELECT log, position FROM cursor").fetchall())
+        """Return the position through which each log is stored durably."""
+        return dict(self._db.execute("SELECT log, position FROM cursor"))
 
     def advance(self, log: str, position: int) -> None:
         """Note durably that everything up to ``position`` is durable in the day files."""
@@ -154,6 +212,8 @@ class Manifest:
                 (now, day),
             ).fetchall()
             self._db.execute("DELETE FROM newest WHERE day < ?", (day,))
+            for table in ("sealed", "rolled", "stale"):
+                self._db.execute(f"DELETE FROM {table} WHERE day < ?", (day,))  # noqa: S608 - names
             self._db.execute(
                 "INSERT INTO horizon VALUES (1, ?) "
                 "ON CONFLICT (one) DO UPDATE SET day = max(day, excluded.day)",
@@ -168,14 +228,12 @@ class Manifest:
             "SELECT day FROM file WHERE retired_at <= ? ORDER BY day", (limit,)
         ).fetchall()
         for (day,) in rows:
-            path = self._folder / file_name(day)
-            for victim in (
-                path,
-                path.with_name(path.name + "-wal"),
-                path.with_name(path.name + "-shm"),
-            ):
-                victim.unlink(missing_ok=True)
+            _unlink(self._folder / file_name(day))
             self._db.execute("DELETE FROM file WHERE day = ?", (day,))
+        horizon = self.horizon()
+        for path in self._folder.glob("rollup-*.sqlite") if rows else ():
+            if outlived(path.name, horizon):
+                _unlink(path)
         return [row[0] for row in rows]
 
     @property
@@ -183,3 +241,8 @@ class Manifest:
         if self._connection is None:
             raise StoreUnavailableError(f"{self._folder}: the series store is not open")
         return self._connection
+
+
+def _unlink(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)

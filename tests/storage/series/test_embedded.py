@@ -15,6 +15,8 @@ from core.contracts.errors import StoreUnavailableError
 from core.contracts.ports import Point, Query
 from core.storage import sqlite
 from core.storage.series import EmbeddedReader, EmbeddedWriter, expire
+from core.storage.series.embedded import LEISURE_S
+from core.storage.series.sealing import SealingPlan
 from tests.storage.series.support import BASE, DAY, StandingClock, entry, lift, meter
 
 EVER = (0, 4_000_000_000_000)
@@ -34,9 +36,13 @@ def writers() -> Iterator[list[EmbeddedWriter]]:
 
 
 def open_writer(
-    folder: Path, writers: list[EmbeddedWriter], *, sync_s: float = 1.0
+    folder: Path, writers: list[EmbeddedWriter], *, sync_s: float = 1.0, sealing: bool = False
 ) -> EmbeddedWriter:
-    writer = EmbeddedWriter(folder, clock=StandingClock(), sync_s=sync_s)
+    """``sealing``: with every write a step of it, a few rows at a time."""
+    plan, leisure_s = (SealingPlan(rows=3, events=40, fan=3), 0) if sealing else (None, LEISURE_S)
+    writer = EmbeddedWriter(
+        folder, clock=StandingClock(), sync_s=sync_s, plan=plan, leisure_s=leisure_s
+    )
     writer.open()
     writers.append(writer)
     return writer
@@ -161,9 +167,7 @@ def test_a_new_series_of_a_failed_write_is_not_remembered(
     writer = open_writer(tmp_path, writers)
     writer.write(entry(1, meter("m1", BASE, 1.0)), 1)
     other = sqlite.connect(tmp_path / f"{day(0)}.sqlite")
-    other.execute(
-        "CREATE TRIGGER full BEFORE INSERT ON event BEGIN SELECT RAISE(ABORT, 'full'); END"
-    )
+    other.execute("CREATE TRIGGER full BEFORE INSERT ON hot BEGIN SELECT RAISE(ABORT, 'full'); END")
     with pytest.raises(StoreUnavailableError, match="full"):
         writer.write(entry(2, meter("m2", BASE, 2.0)), 2)
     other.execute("DROP TRIGGER full")
@@ -236,7 +240,7 @@ def test_many_days_need_few_open_files(tmp_path: Path, writers: list[EmbeddedWri
 def test_readers_in_threads_see_whole_batches_while_a_writer_writes(
     tmp_path: Path, writers: list[EmbeddedWriter]
 ) -> None:
-    writer, reader = open_writer(tmp_path, writers), EmbeddedReader(tmp_path)
+    writer, reader = open_writer(tmp_path, writers, sealing=True), EmbeddedReader(tmp_path)
     done, wrong = threading.Event(), []
 
     def look() -> None:
@@ -258,6 +262,23 @@ def test_readers_in_threads_see_whole_batches_while_a_writer_writes(
         thread.join(20)
     assert wrong == []
     assert reader.count(*EVER) == 1000
+    assert writer.tidy(), "there is sealing under way"
+    reader.close()
+
+
+def test_siblings_of_one_mark_share_a_page(tmp_path: Path, writers: list[EmbeddedWriter]) -> None:
+    writer = open_writer(tmp_path, writers)
+    points = [meter("m1", BASE + n // 4, float(n)) for n in range(12)]
+    writer.write(entry(1, *points), 1)
+    reader = EmbeddedReader(tmp_path)
+    for _ in range(2):  # hot, then sealed
+        sizes, before = [], None
+        while page := reader.events("m1", *EVER, limit=3, before=before):
+            sizes.append(len(page))
+            before = page[-1].mark
+        assert sizes == [4, 4, 4]
+        while writer.tidy():
+            pass
     reader.close()
 
 

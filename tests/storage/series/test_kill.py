@@ -14,6 +14,7 @@ import pytest
 from core.contracts.ports import Point, SeriesReader, SeriesWriter
 from core.runtime.settings import InfluxSettings
 from core.storage.series import EmbeddedReader, EmbeddedWriter, InfluxReader, InfluxWriter
+from core.storage.series.sealing import SealingPlan
 from tests.servers import Server
 from tests.storage.series.support import BASE, DAY, StandingClock, meter
 
@@ -93,8 +94,15 @@ def check(reader: SeriesReader) -> None:
 
 
 def test_the_embedded_store_has_each_event_once(tmp_path: Path) -> None:
-    def make() -> SeriesWriter:
-        writer = EmbeddedWriter(tmp_path, clock=StandingClock(), sync_s=0.01)
+    def make() -> EmbeddedWriter:
+        # Small runs and no waiting, so that most kills hit some step of sealing.
+        writer = EmbeddedWriter(
+            tmp_path,
+            clock=StandingClock(),
+            sync_s=0.01,
+            plan=SealingPlan(rows=4, events=150, fan=3),
+            leisure_s=0,
+        )
         writer.open()
         return writer
 
@@ -103,6 +111,11 @@ def test_the_embedded_store_has_each_event_once(tmp_path: Path) -> None:
     project(writer, lambda: None)
     writer.close()
     reader = EmbeddedReader(tmp_path)
+    check(reader)
+    writer = make()
+    while writer.tidy():
+        pass
+    writer.close()
     check(reader)
     reader.close()
 

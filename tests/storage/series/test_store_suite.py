@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.contracts.codec import data_dict
-from core.contracts.ports import Aggregate, Point, Query, Sample, StoredEvent, StoredPoint
+from core.contracts.errors import QueryTooLargeError
+from core.contracts.ports import Aggregate, Fill, Point, Query, Sample, StoredEvent, StoredPoint
 from tests.storage.series.conftest import Store
 from tests.storage.series.support import BASE, DAY, HOUR, SITE, door, entry, lift, meter, point
 
@@ -19,7 +20,7 @@ EVER = (0, 4_000_000_000_000)
 
 def stored(item: Point) -> StoredEvent:
     event = item.event
-    return StoredEvent(event.at, event.device, event.kind, data_dict(event))
+    return StoredEvent(item.time_ns, event.device, event.kind, data_dict(event))
 
 
 def test_an_empty_store_answers(store: Store) -> None:
@@ -159,6 +160,148 @@ def test_windows_are_aligned_to_the_epoch(
         Sample(BASE, expected[0]),
         Sample(BASE + 3 * HOUR, expected[1]),
     ]
+
+
+def register(store: Store, *values: float, device: str = "m1", step: int = HOUR // 2) -> None:
+    """Store the readings of a register, two an hour from BASE on."""
+    points = [
+        meter(device, BASE + n * step, 1.0, energy_kwh=value) for n, value in enumerate(values)
+    ]
+    store.writer(log=device).write(entry(1, *points), 1)
+
+
+def increases(store: Store, start: int, end: int, every: int = HOUR, **more: Any) -> list[Any]:
+    query = Query("m1", "meter.reading", "energy_kwh", start, end, every, "increase", **more)
+    return [
+        ((sample.at - BASE) / HOUR, None if sample.value is None else round(float(sample.value), 6))
+        for sample in store.reader().query(query)
+    ]
+
+
+def test_an_increase_adds_up_the_steps_of_a_counter(store: Store) -> None:
+    register(store, 10.0, 11.5, 12.0, 12.0, 15.0)
+    hours = increases(store, BASE, BASE + 3 * HOUR)
+    assert hours == [(0, 1.5), (1, 0.5), (2, 3.0)]
+    assert increases(store, *EVER, 24 * HOUR) == [(0, 5.0)], "windows add up to the whole"
+    assert increases(store, BASE + HOUR, BASE + 2 * HOUR) == hours[1:2], "whatever the start"
+    half = increases(store, BASE + HOUR // 2, BASE + 3 * HOUR)
+    assert half == hours, "the step that ends at the start is part of it"
+
+
+def test_a_decrease_counts_from_zero(store: Store) -> None:
+    register(store, 99_998.0, 99_999.0, 3.0, 4.0, 1.0)
+    assert increases(store, BASE, BASE + 3 * HOUR) == [(0, 1.0), (1, 4.0), (2, 1.0)]
+
+
+def test_an_increase_spans_what_is_missing_and_midnight(store: Store) -> None:
+    register(store, 5.0, 7.0, step=30 * HOUR)
+    assert increases(store, BASE, BASE + 2 * DAY) == [(30, 2.0)]
+    assert increases(store, BASE + 30 * HOUR, BASE + 2 * DAY) == [], "nothing to go on from"
+    assert increases(store, BASE + 24 * HOUR, BASE + 2 * DAY, DAY) == [(24, 2.0)]
+
+
+def test_an_increase_is_of_numbers(store: Store) -> None:
+    store.writer().write(entry(1, *(door("d1", BASE + n, direction="in") for n in range(3))), 1)
+    query = Query("d1", "access.granted", "direction", BASE, BASE + HOUR, HOUR, "increase")
+    assert store.reader().query(query) == []
+
+
+@pytest.mark.parametrize(
+    ("fill", "expected"),
+    [
+        ("none", [(1, 2.0), (4, 8.0)]),
+        ("null", [(0, None), (1, 2.0), (2, None), (3, None), (4, 8.0), (5, None)]),
+        ("previous", [(0, None), (1, 2.0), (2, 2.0), (3, 2.0), (4, 8.0), (5, 8.0)]),
+        ("linear", [(0, None), (1, 2.0), (2, 4.0), (3, 6.0), (4, 8.0), (5, None)]),
+    ],
+)
+def test_empty_windows_are_filled_as_asked(
+    store: Store, fill: Fill, expected: list[tuple[int, float | None]]
+) -> None:
+    points = [meter("m1", BASE + HOUR + 5, 2.0), meter("m1", BASE + 4 * HOUR, 8.0)]
+    store.writer().write(entry(1, *points), 1)
+    query = Query(
+        "m1", "meter.reading", "power_w", BASE + 9, BASE + 5 * HOUR + 1, HOUR, "max", fill=fill
+    )
+    found = [((s.at - BASE) // HOUR, s.value) for s in store.reader().query(query)]
+    assert found == expected
+
+
+def test_texts_and_truths_are_carried_but_not_interpolated(store: Store) -> None:
+    lifts = [lift("l1", BASE, 1, moving=True), lift("l1", BASE + 2 * HOUR, 1, moving=False)]
+    doors = [door("d1", BASE, direction="in"), door("d1", BASE + 2 * HOUR, direction="out")]
+    store.writer().write(entry(1, *lifts, *doors), 1)
+    reader = store.reader()
+
+    def ask(device: str, kind: str, field: str, fill: Fill) -> list[Any]:
+        query = Query(device, kind, field, BASE, BASE + 3 * HOUR, HOUR, "last", fill=fill)
+        return [sample.value for sample in reader.query(query)]
+
+    assert ask("l1", "elevator.status", "moving", "previous") == [True, True, False]
+    assert ask("l1", "elevator.status", "moving", "linear") == [True, None, False]
+    assert ask("d1", "access.granted", "direction", "previous") == ["in", "in", "out"]
+    assert ask("d1", "access.granted", "direction", "linear") == ["in", None, "out"]
+
+
+def test_several_queries_at_once(store: Store) -> None:
+    points = [meter(f"m{n}", BASE + n, float(n)) for n in range(3)]
+    store.writer().write(entry(1, *points), 1)
+    queries = [
+        Query(device, "meter.reading", "power_w", BASE, BASE + HOUR, HOUR)
+        for device in ("m2", "nobody", "m0")
+    ]
+    assert store.reader().query_many(queries) == [[Sample(BASE, 2.0)], [], [Sample(BASE, 0.0)]]
+    assert store.reader().query_many([]) == []
+
+
+def test_more_windows_than_the_limit_are_refused_with_the_remedy(store: Store) -> None:
+    points = [meter("m1", BASE + n * 60_000, 1.0) for n in range(5)]
+    store.writer().write(entry(1, *points), 1)
+    reader = store.reader()
+
+    def ask(limit: int, fill: Fill = "none", minutes: int = 5, how: Aggregate = "mean") -> int:
+        query = Query(
+            "m1", "meter.reading", "power_w", BASE, BASE + minutes * 60_000, 60_000, how, limit,
+            fill,
+        )  # fmt: skip
+        return len(reader.query(query))
+
+    assert ask(5) == 5
+    assert ask(5, minutes=500) == 5, "what is empty is not counted where it is left out"
+    for limit, fill, minutes, how in (
+        (4, "none", 5, "mean"), (4, "none", 5, "last"), (4, "null", 5, "mean"),
+        (5, "linear", 6, "mean"), (3, "none", 5, "increase"),
+    ):  # fmt: skip
+        with pytest.raises(QueryTooLargeError, match="shorter time or for longer windows"):
+            ask(limit, fill, minutes, how)
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7, 100])
+@pytest.mark.parametrize("kind", [None, "meter.reading"])
+def test_pages_of_events_give_each_once(store: Store, limit: int, kind: str | None) -> None:
+    points = [
+        make("m1", BASE + n // 3 * 8 * HOUR, nth)
+        for n in range(12)
+        for nth, make in enumerate(
+            [
+                lambda d, at, _: meter(d, at, 1.0),
+                lambda d, at, _: door(d, at),
+                lambda d, at, nth: meter(d, at, 2.0, nth=nth + at % 7 + 1000),
+            ]
+        )
+    ]
+    unique = {(p.time_ns, p.event.kind): p for p in points}
+    store.writer().write(entry(1, *unique.values()), 1)
+    reader, before = store.reader(), None
+    seen: list[StoredEvent] = []
+    while page := reader.events("m1", BASE, BASE + DAY, kind=kind, limit=limit, before=before):
+        assert len(page) <= limit
+        seen += page
+        before = page[-1].mark
+    wanted = [p for p in unique.values() if p.event.at < BASE + DAY]
+    wanted = [p for p in wanted if kind in (None, p.event.kind)]
+    wanted.sort(key=lambda p: (p.time_ns, p.event.kind), reverse=True)
+    assert seen == [stored(p) for p in wanted]
 
 
 def test_truths_count_as_one_and_nought(store: Store) -> None:

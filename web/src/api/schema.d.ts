@@ -304,6 +304,9 @@ export interface paths {
         /**
          * A device's events
          * @description Return a device's stored events in `[start, end)`, newest first (default: the last day).
+         *
+         *     `before` is the `next` of the page before; keep `start`, `end` and `kind` the same. Events of
+         *     one nanosecond and kind share a page, which may so be a little larger than `limit`.
          */
         get: operations["list_events"];
         put?: never;
@@ -517,8 +520,12 @@ export interface paths {
          * @description Return one value a window of `every_ms`, or, with 0, the values as they came.
          *
          *     By default the window is such that at most 1,000 points come back; more than 5,000 are
-         *     refused. Windows are aligned to the epoch, and empty ones are left out. Numbers are
-         *     averaged by default; other fields show their last value.
+         *     refused. Windows are aligned to the epoch. Numbers are averaged by default; other fields show
+         *     their last value. `increase` is for counters such as `energy_kwh`: the steps from value to
+         *     value added up, a decrease counting from zero.
+         *
+         *     Empty windows are left out (`none`), or they hold null (`null`), the value before
+         *     (`previous`), or, for numbers, the line between their neighbours (`linear`).
          */
         get: operations["read_series"];
         put?: never;
@@ -785,7 +792,7 @@ export interface components {
          * @description How the values of one window become one.
          * @enum {string}
          */
-        AggregateName: "mean" | "min" | "max" | "last" | "sum" | "count";
+        AggregateName: "mean" | "min" | "max" | "last" | "sum" | "count" | "increase";
         /**
          * Alert
          * @description An alert: what the rules know of it and what people decided about it.
@@ -1727,17 +1734,23 @@ export interface components {
          *           },
          *           "kind": "elevator.alarm_button"
          *         }
-         *       ]
+         *       ],
+         *       "next": null
          *     }
          */
         DeviceEvents: {
             /**
              * Complete
-             * @description False where older events of the window were left out: ask again with an earlier end.
+             * @description False where older events of the window were left out.
              */
             complete: boolean;
             /** Items */
             items: components["schemas"]["DeviceEvent"][];
+            /**
+             * Next
+             * @description What to ask for as ``before`` to get the next page; null where there is none.
+             */
+            next: string | null;
         };
         /**
          * DeviceFamily
@@ -1875,6 +1888,12 @@ export interface components {
              */
             ttl_s: number;
         };
+        /**
+         * FillName
+         * @description What stands in windows without values.
+         * @enum {string}
+         */
+        FillName: "none" | "null" | "previous" | "linear";
         /**
          * Health
          * @description Whether the system works; ``degraded`` when a part is known not to.
@@ -2354,6 +2373,7 @@ export interface components {
          *       "end": 1763003600000,
          *       "every_ms": 5000,
          *       "field": "power_w",
+         *       "fill": "none",
          *       "kind": "meter.reading",
          *       "samples": [
          *         [
@@ -2381,11 +2401,12 @@ export interface components {
             every_ms: number;
             /** Field */
             field: string;
+            fill: components["schemas"]["FillName"];
             /** Kind */
             kind: string;
             /**
              * Samples
-             * @description ``[at, value]``; ``at`` is the window's start. Windows without values are left out.
+             * @description ``[at, value]``; ``at`` is the window's start.
              */
             samples: [
                 number,
@@ -2892,6 +2913,7 @@ export type DevicePage = components['schemas']['DevicePage'];
 export type DiscardRequest = components['schemas']['DiscardRequest'];
 export type Edge = components['schemas']['Edge'];
 export type EdgeCommand = components['schemas']['EdgeCommand'];
+export type FillName = components['schemas']['FillName'];
 export type Health = components['schemas']['Health'];
 export type Job = components['schemas']['Job'];
 export type LetterState = components['schemas']['LetterState'];
@@ -3849,6 +3871,7 @@ export interface operations {
                 end?: number | null;
                 kind?: string | null;
                 limit?: number;
+                before?: string | null;
             };
             header?: never;
             path: {
@@ -4475,6 +4498,7 @@ export interface operations {
                 end?: number | null;
                 every_ms?: number | null;
                 aggregate?: components["schemas"]["AggregateName"] | null;
+                fill?: components["schemas"]["FillName"];
             };
             header?: never;
             path?: never;

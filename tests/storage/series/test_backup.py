@@ -1,0 +1,76 @@
+"""A backup taken under way, restored and made whole by a replay."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from core.contracts.errors import StoreUnavailableError
+from core.contracts.ports import Point
+from core.storage.series import EmbeddedReader, EmbeddedWriter, backup
+from core.storage.series.sealing import SealingPlan
+from tests.storage.series.support import BASE, DAY, StandingClock, entry, meter
+
+EVER = (0, 4_000_000_000_000)
+
+
+def log_entry(position: int) -> list[tuple[int, Point]]:
+    """A new device now and then, three days in turn."""
+    at = BASE + position % 3 * DAY + position
+    return entry(position, meter(f"m{position // 10}", at, float(position)))
+
+
+def make(folder: Path) -> EmbeddedWriter:
+    plan = SealingPlan(rows=5, events=50, fan=3)
+    writer = EmbeddedWriter(folder, clock=StandingClock(), sync_s=0.01, plan=plan, leisure_s=0)
+    writer.open()
+    return writer
+
+
+def test_a_backup_under_way_is_made_whole_by_a_replay(tmp_path: Path) -> None:
+    live, copied = tmp_path / "live", threading.Event()
+    writer, last = make(live), 0
+    taken = []
+
+    def copy() -> None:
+        try:
+            taken.extend(backup(live, tmp_path / f"copy{n}") for n in range(3))
+        finally:
+            copied.set()
+
+    for last in range(1, 50):
+        writer.write(log_entry(last), last)
+    thread = threading.Thread(target=copy)
+    thread.start()
+    while not copied.is_set() or last < 100:
+        last += 1
+        writer.write(log_entry(last), last)
+    thread.join()
+    writer.close()
+    assert len(taken) == 3
+    for n, found in enumerate(taken):
+        assert len(found.days) == 3
+        assert found.durable["log"] <= found.reached["log"] <= last
+        again = make(tmp_path / f"copy{n}")
+        assert again.position() == found.durable["log"]
+        for position in range(again.position() + 1, last + 1):
+            again.write(log_entry(position), position)
+        again.close()
+        reader = EmbeddedReader(tmp_path / f"copy{n}")
+        assert reader.count(*EVER) == last
+        devices = [f"m{number}" for number in range(last // 10 + 1)]
+        assert {event.device for event in reader.latest(devices)} == set(devices)
+        reader.close()
+
+
+def test_a_backup_goes_into_an_empty_folder_only(tmp_path: Path) -> None:
+    make(tmp_path / "live").close()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a").touch()
+    with pytest.raises(FileExistsError, match="not empty"):
+        backup(tmp_path / "live", tmp_path / "full")
+    with pytest.raises(StoreUnavailableError, match="no series store"):
+        backup(tmp_path / "nothing", tmp_path / "copy")
+    assert not (tmp_path / "nothing").exists()
