@@ -20,7 +20,10 @@ FOLDER = "configuration"
 OUTSIDE = "outside"
 #: What is named in a configuration and larger is not configuration (a video, a model).
 _MOST_BYTES = 16 << 20
-_SECRET_FIELDS = ("password_file", "token_file", "key_file", "tls_key")
+_SECRETS = {
+    "password_file": True, "token_file": True, "key_file": True, "tls_key": True,
+    "ca_file": False, "cert_file": False, "tls_cert": False,
+}  # fmt: skip
 
 
 def save(copier: Copier, settings: Settings, file: Path | None) -> None:
@@ -62,7 +65,7 @@ def _settings_files(model: BaseModel) -> Iterator[tuple[Path, bool | None]]:
             yield from _settings_files(value)
         for path in value if isinstance(value, list) else [value]:
             if isinstance(path, Path):
-                yield path.resolve(), True if name in _SECRET_FIELDS else None
+                yield path.resolve(), _SECRETS.get(name)
 
 
 def _files_in_yaml(file: Path) -> Iterator[Path]:

@@ -138,6 +138,9 @@ class _Taking:
 
     def _others(self) -> None:
         """Add whatever else lies in the data folder."""
+        reservoir = self._settings.reservoir_folder.resolve()
+        if reservoir.is_dir() and not reservoir.is_relative_to(self._data):
+            self._copier.leave_out(str(reservoir), "outside the data folder: copy it with any tool")
         for path in sorted(self._data.iterdir()):
             if path.name in _ORDERED or path.name.startswith(
                 ("records.sqlite", "collector.sqlite")
@@ -145,7 +148,7 @@ class _Taking:
                 continue
             if path.name in _MADE_ANEW:
                 self._copier.leave_out(path.name, "written anew on each start")
-            elif path == self._settings.reservoir_folder.resolve() and not self._wishes.reservoir:
+            elif path == reservoir and not self._wishes.reservoir:
                 self._copier.leave_out(
                     str(path), "exported files: copy them with any tool, or say --with-reservoir"
                 )
@@ -184,15 +187,14 @@ class _Taking:
         if self._settings.records.url is None and not file.is_file():
             return "none"
         records = Records(url)
-        records.open()
-        try:
-            if records.dialect == "postgresql":
-                self._schema, rows = dump.dump(records, self._folder / DUMP)
-                self._copier.adopt(DUMP, "records")
-                self._cursors = rows
-                return "postgresql"
-        finally:
-            records.close()
+        if records.dialect == "postgresql":
+            records.open()
+            try:
+                self._schema, self._cursors = dump.dump(records, self._folder / DUMP)
+            finally:
+                records.close()
+            self._copier.adopt(DUMP, "records")
+            return "postgresql"
         if self._settings.records.url is not None:
             raise SettingsError(
                 "records.url: a SQLite file at a place of its own is not backed up; leave "

@@ -61,8 +61,11 @@ def home(tmp_path: Path) -> Path:
     (data / "authority" / "ca.key").write_text("the authority's key")
     (data / "authority" / "ca.crt").write_text("its certificate")
     (data / "estate.lock").touch()
+    (data / "reservoir" / "2026-11-20").mkdir(parents=True)
+    (data / "reservoir" / "2026-11-20" / "manifest.json").write_text("{}")
     (outside / "token").write_text("secret")
     (folder / "rules.yaml").write_text("version: 1\nrules: []\n")
+    (folder / "ca.pem").write_text("a certificate, and no secret")
     (folder / "map.yaml").write_text("registers: []\n")
     edge = {
         "edge": "edge-1",
@@ -76,7 +79,11 @@ def home(tmp_path: Path) -> Path:
             {
                 "edges": ["edges/edge-1.yaml"],
                 "rules": {"files": ["rules.yaml"]},
-                "broker": {"password_file": str(outside / "token"), "ca_file": "gone.pem"},
+                "broker": {
+                    "password_file": str(outside / "token"),
+                    "ca_file": "ca.pem",
+                    "key_file": "gone.key",
+                },
             }
         )
     )
@@ -123,6 +130,7 @@ def test_everything_is_in_it_and_nobody_else_may_read_it(home: Path) -> None:
     folder = made(home)
     manifest = backup.verify(folder)
     assert {file.path for file in manifest.files} == {
+        "configuration/ca.pem",
         "configuration/edges/edge-1.yaml",
         "configuration/estate.yaml",
         "configuration/map.yaml",
@@ -142,7 +150,7 @@ def test_everything_is_in_it_and_nobody_else_may_read_it(home: Path) -> None:
     secrets = {Path(file.path).name for file in manifest.files if file.secret}
     assert secrets == {"ca.key", "pseudonym.key", "token"}
     assert {Path(item.what).name for item in manifest.left_out} == {
-        "logs", "simulation", "gone.pem",
+        "logs", "simulation", "gone.key", "reservoir",
     }  # fmt: skip
     assert (manifest.position, manifest.records, manifest.series) == (4, "sqlite", "embedded")
     for path in [folder, *folder.rglob("*")]:
@@ -157,6 +165,11 @@ def test_no_part_is_taken_before_what_it_follows(home: Path) -> None:
     files = [Path(file.path).name for file in taken]
     assert files.index("pseudonym.key") < files.index("outbox.sqlite"), "memories come before it"
     assert files[files.index("manifest.sqlite") + 1].startswith("20"), "its days come after it"
+
+
+def test_exported_files_come_along_when_asked_for(home: Path) -> None:
+    files = {file.path for file in backup.verify(made(home, "--with-reservoir")).files}
+    assert "data/reservoir/2026-11-20/manifest.json" in files
 
 
 def test_keys_can_be_left_out_and_that_is_said(home: Path) -> None:
