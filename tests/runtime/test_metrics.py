@@ -93,6 +93,7 @@ def test_names_follow_the_conventions_of_prometheus() -> None:
     for spec in SPECS.values():
         assert re.fullmatch(r"(estate|process)(_[a-z]+)+", spec.name), spec.name
         assert (spec.kind == "counter") == spec.name.endswith("_total"), spec.name
+        assert not re.search(r"_(count|sum|bucket|created|info_total)$", spec.name), spec.name
         assert not re.search(r"_(ms|minutes|hours|kb|mb|percent|pct)(_total)?$", spec.name)
         assert not set(spec.labels) & {"device", "person", "user", "alert", "key", "edge", "site"}
         assert spec.help.endswith("."), spec.name
