@@ -5,6 +5,7 @@ One town for all of it: every process, on its own port, with JSON logs.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -128,9 +129,18 @@ def lines_of(started: Town) -> list[dict[str, Any]]:
     ]
 
 
+def forced(running: Town) -> dict[str, Any]:
+    """Force the door and return the alert; again, where somebody held it open just then."""
+    for _ in range(4):
+        running.perform("force_door", DOOR)
+        with contextlib.suppress(AssertionError):
+            found = until(lambda: running.alerts_of("door-forced", DOOR), "the alert rings", 10)
+            return dict(found[0])
+    raise AssertionError("no alert of four forced doors")
+
+
 def test_an_alert_is_followed_back_to_the_edge_by_one_id(running: Town) -> None:
-    running.perform("force_door", DOOR)
-    (alert,) = until(lambda: running.alerts_of("door-forced", DOOR), "the alert rings", 30)
+    alert = forced(running)
     answer = running.http.post(
         f"/api/v1/alerts/{alert['id']}/acknowledge",
         json={"revision": alert["attention"], "comment": ""},
