@@ -128,10 +128,11 @@ class CollectorApp:
             log_id,
         )
         self._rules = RulesProjection(self.records, self._clock, log_id, self._announcer.wake)
+        self._media = MediaProjection(media, self.records, self._clock, log_id)
         projections: list[Projection] = [
             self._series,
             self._rules,
-            MediaProjection(media, self.records, self._clock, log_id),
+            self._media,
         ]
         for projection in projections:
             # Known from the first entry on: a store that was never reached holds the log back.
@@ -181,8 +182,10 @@ class CollectorApp:
             clock=self._clock,
             ingest=self._ingest,
             ticker=self._ticker,
-            states=lambda: [projector.state() for projector in self._projectors],
+            projectors=self._projectors,
+            series=self._series,
             rules=self._rules,
+            media=self._media,
             announcer=self._announcer,
             links={"batches": self._link, "plain": plain},
         )

@@ -58,10 +58,6 @@ class MediaProjection:
     def close(self) -> None:
         """Nothing to release."""
 
-    def done(self) -> dict[str, int]:
-        """Return how many snapshots were stored."""
-        return {"snapshots": self.stored}
-
 
 def _meta(entry: MediaEntry) -> dict[str, object]:
     header = entry.header

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +11,10 @@ from prometheus_client.core import Metric
 
 from collector.announce import Announcer
 from collector.ingest import Ingest
-from collector.projector import ProjectorState
+from collector.media_projection import MediaProjection
+from collector.projector import Projector
 from collector.rules_projection import RulesProjection
+from collector.series_projection import SeriesProjection
 from collector.streams import Verdict, parse_lane
 from collector.ticker import Ticker
 from core.runtime.clock import Clock
@@ -123,9 +124,10 @@ class CollectorMetrics:
     clock: Clock
     ingest: Ingest
     ticker: Ticker
-    states: Callable[[], Sequence[ProjectorState]]
-    """How every projection stands, in whichever process."""
+    projectors: Sequence[Projector]
+    series: SeriesProjection
     rules: RulesProjection
+    media: MediaProjection
     announcer: Announcer
     links: Mapping[str, Link]
 
@@ -145,6 +147,9 @@ class CollectorMetrics:
         yield RECEIPTS.of(counts.get("receipts", 0))
         yield TICKS.of(self.ticker.ticks)
         yield TICKS_REFUSED.of(self.ticker.refused)
+        yield POINTS.of(self.series.points)
+        yield REFUSED_POINTS.of(self.series.refused)
+        yield MEDIA.of(self.media.stored)
         yield ANNOUNCED.of(self.announcer.published)
         yield ANNOUNCE_FAILURES.of(self.announcer.failures)
 
@@ -154,19 +159,10 @@ class CollectorMetrics:
         yield POSITION.of(position)
         yield BYTES.of(self.journal.size)
         yield BUDGET.of(self.journal.budget)
-        states = self.states()
-        at = {state.name: state.position for state in states}
+        at = {projector.name: projector.position for projector in self.projectors}
         yield LAG_ENTRIES.each({name: max(position - pos, 0) for name, pos in at.items()})
-        yield STALLED.each({s.name: float(s.trouble is not None) for s in states})
-        yield RETRIES.each({s.name: s.failures for s in states})
-        done: Counter[str] = Counter()
-        for state in states:
-            done.update(state.done)
-        yield POINTS.of(done["points"])
-        yield REFUSED_POINTS.of(done["refused_points"])
-        yield MEDIA.of(done["snapshots"])
-        yield OUTPUTS.of(done["outputs"])
-        yield LETTERS.of(done["dead_letters"])
+        yield STALLED.each({p.name: float(p.trouble is not None) for p in self.projectors})
+        yield RETRIES.each({p.name: p.failures for p in self.projectors})
         with survey(self.path) as seen:
             waits = {name: seen.at_after(pos) for name, pos in at.items()}
             lanes = seen.lanes()
@@ -182,6 +178,8 @@ class CollectorMetrics:
         rules = self.rules
         yield EVENTS.of(rules.events)
         yield RULE_TIME.of(rules.busy_s)
+        yield OUTPUTS.of(rules.outputs)
+        yield LETTERS.of(rules.dead_letters)
         yield STEPS.each(dict(rules.steps))
         engine = rules.engine
         yield NOT_FOLDED.each(dict(engine.counters))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
@@ -42,21 +41,6 @@ class Projection(Protocol):
         """Release the store."""
         ...
 
-    def done(self) -> dict[str, int]:
-        """Return what was done since the start, by name."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class ProjectorState:
-    """How a projection stands; ``trouble`` says why it stands still, None while it moves."""
-
-    name: str
-    position: int = 0
-    failures: int = 0
-    trouble: str | None = None
-    done: dict[str, int] = field(default_factory=dict)
-
 
 class Projector:
     """Runs one projection in a thread of its own, so that none holds up another.
@@ -78,11 +62,6 @@ class Projector:
     def name(self) -> str:
         """Return the projection's name."""
         return self._projection.name
-
-    def state(self) -> ProjectorState:
-        """Return how it stands."""
-        done = self._projection.done()
-        return ProjectorState(self.name, self.position, self.failures, self.trouble, done)
 
     def start(self) -> None:
         """Start in the background; the store may be down."""

@@ -146,10 +146,6 @@ class RulesProjection:
     def close(self) -> None:
         """Nothing to release: the records belong to the collector."""
 
-    def done(self) -> dict[str, int]:
-        """Return how many outputs and dead letters were stored."""
-        return {"outputs": self.outputs, "dead_letters": self.dead_letters}
-
 
 def letters_of(entry: LogEntry, log_id: str) -> list[refusals.DeadLetter]:
     """Return the dead letters that an entry of the log holds."""

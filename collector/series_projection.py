@@ -79,10 +79,6 @@ class SeriesProjection:
             self._writer.close()
             self._writer = None
 
-    def done(self) -> dict[str, int]:
-        """Return how many points were stored, and how many the store refused for good."""
-        return {"points": self.points, "refused_points": self.refused}
-
 
 def points_of(entry: LogEntry) -> list[tuple[int, Point]]:
     """Return (log position, point) of every event of an entry.
