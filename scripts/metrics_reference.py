@@ -45,17 +45,22 @@ def tables() -> str:
     return "\n".join(lines)
 
 
+def page(text: str) -> str:
+    """Return the page's text with the tables as they have to be."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{tables()}\n{END}{after}"
+
+
 def main() -> int:
     """Write the page, or check it."""
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    wanted = f"{before}{BEGIN}\n{tables()}\n{END}{after}"
+    text = PAGE.read_text(encoding="utf-8")
     if "--check" in sys.argv:
-        current = PAGE.read_text(encoding="utf-8") == wanted
+        current = text == page(text)
         if not current:
             print("docs/metrics.md is not current: run `make docs`", file=sys.stderr)
         return 0 if current else 1
-    PAGE.write_text(wanted, encoding="utf-8")
+    PAGE.write_text(page(text), encoding="utf-8")
     return 0
 
 

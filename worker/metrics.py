@@ -30,7 +30,7 @@ LOST = Spec(
     "estate_records_lost_events_total", "counter", "Events that were declared lost or dropped."
 )
 LOSSES_UNKNOWN = Spec(
-    "estate_records_losses_of_unknown_count", "gauge", "Declared losses whose size nobody knows."
+    "estate_records_losses_of_unknown_size", "gauge", "Declared losses whose size nobody knows."
 )
 PRESENCE = Spec("estate_records_devices", "gauge", "Devices by presence.", ("presence",))
 EDGES = Spec(

@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 #: Set for children of the supervisor: they end when its end of their standard input closes.
 SUPERVISED = "ESTATE_SUPERVISED"
 #: Seconds within which a part stops; the supervisor kills it after 4.
-_STOP_S = 3.7
+STOP_S = 3.7
 #: Of these, how long a part that is told to stop while it starts may go on starting.
 _START_S = 1.5
 
@@ -35,12 +35,15 @@ class App(Protocol):
         ...
 
 
-def run(app: App, *, ready: Callable[[], None] | None = None) -> None:
-    """Run an app until SIGINT, SIGTERM or the supervisor's end; call ``ready`` once it runs."""
-    asyncio.run(_run(app, ready))
+def run(app: App, *, ready: Callable[[], None] | None = None, stop_s: float = STOP_S) -> None:
+    """Run an app until SIGINT, SIGTERM or the supervisor's end; call ``ready`` once it runs.
+
+    What has not stopped ``stop_s`` seconds later is given up, with exit code 1.
+    """
+    asyncio.run(_run(app, ready, stop_s))
 
 
-async def _run(app: App, ready: Callable[[], None] | None) -> None:
+async def _run(app: App, ready: Callable[[], None] | None, stop_s: float) -> None:
     done = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -65,7 +68,7 @@ async def _run(app: App, ready: Callable[[], None] | None) -> None:
             starting.cancel()
     finally:
         try:
-            async with asyncio.timeout_at(asked + _STOP_S):
+            async with asyncio.timeout_at(asked + stop_s):
                 await app.stop()
         except TimeoutError:
             log.warning("not stopped in time; what was promised is on the disk")

@@ -92,6 +92,8 @@ def processes(patient: Patient) -> list[Finding] | str:
     """Look at the supervised processes."""
     with patient.records() as found, found.reading() as session:
         rows = process_rows.list_processes(session)
+    if not rows and holder(patient.log) is not None:
+        return "no supervisor: the parts were started one by one"
     if not rows:
         raise BrokenError("nothing was started here yet", "`estate run` starts everything")
     bad = []

@@ -5,6 +5,7 @@ One town for all of it: every process, on its own port, with JSON logs.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
 from estate.cli import app
+from estate.doctor import flow
 from scripts.metrics_reference import TABLES
 from tests.e2e.town import Town, town, until
 
@@ -29,6 +31,8 @@ ONLY_WHEN_IT_HAPPENS = {
     "estate_collector_alert_steps_total",
 }
 
+#: Making one takes longer than asking a process.
+CLIENT = httpx.Client(timeout=10, verify=False)
 Samples = dict[str, dict[tuple[tuple[str, str], ...], float]]
 
 
@@ -44,7 +48,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
 
 def scraped(target: str) -> tuple[dict[str, str], Samples]:
     """Return (kind of each family, samples of each name) as Prometheus reads them."""
-    answer = httpx.get(f"http://{target}/metrics", timeout=10)
+    answer = CLIENT.get(f"http://{target}/metrics")
     assert answer.status_code == 200
     kinds, samples = {}, Samples()
     for family in text_string_to_metric_families(answer.text):
@@ -125,9 +129,18 @@ def lines_of(started: Town) -> list[dict[str, Any]]:
     ]
 
 
+def forced(running: Town) -> dict[str, Any]:
+    """Force the door and return the alert; again, where somebody held it open just then."""
+    for _ in range(4):
+        running.perform("force_door", DOOR)
+        with contextlib.suppress(AssertionError):
+            found = until(lambda: running.alerts_of("door-forced", DOOR), "the alert rings", 10)
+            return dict(found[0])
+    raise AssertionError("no alert of four forced doors")
+
+
 def test_an_alert_is_followed_back_to_the_edge_by_one_id(running: Town) -> None:
-    running.perform("force_door", DOOR)
-    (alert,) = until(lambda: running.alerts_of("door-forced", DOOR), "the alert rings", 30)
+    alert = forced(running)
     answer = running.http.post(
         f"/api/v1/alerts/{alert['id']}/acknowledge",
         json={"revision": alert["attention"], "comment": ""},
@@ -199,8 +212,9 @@ def doctor(started: Town) -> tuple[int, list[dict[str, Any]]]:
 
 
 def test_the_doctor_finds_nothing_in_a_town_that_is_well_and_everything_in_one_that_is_not(
-    running: Town,
+    running: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(flow, "_AGAIN_S", 0.1)  # it ticks, or it does not
     code, findings = doctor(running)
     assert code == 0, [finding for finding in findings if not finding["ok"]]
     with running.http.stream("GET", "/api/v1/live") as reader:

@@ -209,6 +209,13 @@ def test_records_are_not_migrated_by_looking(place: Installation) -> None:
         assert "of this version" in place.well("records")
 
 
+def test_parts_that_were_started_one_by_one_have_no_supervisor(place: Installation) -> None:
+    with place.records():
+        assert "`estate run`" in place.bad("processes").remedy
+        with place.journal():
+            assert "one by one" in place.well("processes")
+
+
 def test_secrets_that_others_can_read(tmp_path: Path) -> None:
     secret = tmp_path / "password"
     secret.write_text("x")

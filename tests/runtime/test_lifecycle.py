@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from core.runtime.lifecycle import STOP_S
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCRIPT = """
 import asyncio, sys, time
@@ -17,7 +19,7 @@ from core.runtime import lifecycle, logs
 from core.runtime.settings import LogSettings
 
 logs.configure(LogSettings(), "test")
-START_S, STOP_S = map(float, sys.argv[1:])
+START_S, STOP_S = map(float, sys.argv[1:3])
 
 class App:
     async def start(self):
@@ -30,7 +32,7 @@ class App:
         await asyncio.to_thread(time.sleep, STOP_S)
         print("stopped", flush=True)
 
-lifecycle.run(App(), ready=lambda: print("ready", flush=True))
+lifecycle.run(App(), ready=lambda: print("ready", flush=True), stop_s=float(sys.argv[3]))
 """
 
 
@@ -46,8 +48,9 @@ lifecycle.run(App(), ready=lambda: print("ready", flush=True))
 def test_sigterm_stops_in_order_and_in_time(
     start_s: float, stop_s: float, at: str, said: list[str], code: int
 ) -> None:
+    limit = "0.3" if code else str(STOP_S)
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(start_s), str(stop_s)],
+        [sys.executable, "-c", SCRIPT, str(start_s), str(stop_s), limit],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
