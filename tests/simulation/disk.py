@@ -40,6 +40,8 @@ class File:
         self.keeper = self._new()
         self.durable: Any = None
         """A copy of what is durable; None while that is everything."""
+        self.notes = self.notes_underway = 0
+        """Tombstones that were carried by an entry, in an outbox: each is an event itself."""
 
     def _new(self) -> Any:
         self._generation += 1
@@ -52,6 +54,7 @@ class File:
         self.durable = self.copy()
 
     def committed(self, synchronous: str) -> None:
+        self.notes, self.notes_underway = self.notes + self.notes_underway, 0
         if synchronous == "FULL":
             self.forget()
 
@@ -203,6 +206,8 @@ class Connection(sqlite.Connection):
             return call()
         if word == "COMMIT":
             return self._commit(call)
+        if word == "ROLLBA":
+            self.file.notes_underway = 0
         if word == "ROLLBA" or self.in_transaction:
             return call()
         return self.write(call)
@@ -217,6 +222,7 @@ class Connection(sqlite.Connection):
         """Close without a commit."""
         if not self.dropped:
             self.dropped = True
+            self.file.notes_underway = 0
             super().close()
 
     def close(self) -> None:

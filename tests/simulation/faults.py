@@ -100,6 +100,7 @@ def _restore(world: World, edge: Edge, kept: object) -> None:
     world.scheduler.kill(edge.process)
     world.scheduler.say("restored", edge.name)
     world.restored.add(edge.name)
+    edge.unsafe |= edge.kept.keys() | edge.doubtful.keys() | edge.underway.keys()
     edge.disk.file(edge.path).replace(kept)
 
 

@@ -13,7 +13,7 @@ from core.storage.journal.reader import JournalReader
 from core.storage.series import open_reader
 from rules.engine import Engine
 from tests.simulation.scheduler import Process, Task, the
-from tests.simulation.traffic import devices_of
+from tests.simulation.traffic import Emission, devices_of
 
 if TYPE_CHECKING:
     from tests.simulation.parts import Edge
@@ -97,6 +97,7 @@ class _Judge:
                         data = event.data
                         key = (entry.batch.epoch, data.lane, data.first_seq, data.last_seq)
                         stones[key] = data.events
+        self._holes_declared(edge, stones)
         total = 0
         for (epoch, lane, first, last), events in stones.items():
             came = set(self.seqs.get((edge.name, epoch, lane), ())) & set(range(first, last + 1))
@@ -106,16 +107,27 @@ class _Judge:
                 self._break(f"{edge.name} {lane} {first}-{last}: partly there, yet dropped")
         return total
 
+    def _holes_declared(self, edge: Edge, stones: dict[tuple[str, str, int, int], int]) -> None:
+        """Whatever the collector passed over, the edge has counted."""
+        for (name, epoch, lane), seqs in self.holes.items():
+            counted: set[int] = set()
+            for own, of, first, last in stones:
+                if (own, of) == (epoch, lane):
+                    counted.update(range(first, last + 1))
+            if name == edge.name not in self._world.restored and seqs - counted:
+                self._break(f"{name} {lane}: {seqs - counted} passed over, and not declared")
+
     def _conserved(self, edge: Edge, stored: Counter[Key]) -> None:
         """Journalled = stored + dead-lettered + declared dropped; nothing twice, nothing new."""
-        kept = {e.key: e for e in edge.kept.values()}
+        kept = {e.key: e for e in edge.kept.values() if e.id not in edge.unsafe}
+        again = {e.key for e in self._emitted(edge) if e.id in edge.unsafe}
         doubtful = {e.key: e for e in edge.doubtful.values()}
-        known = kept.keys() | doubtful.keys()
+        known = kept.keys() | doubtful.keys() | again
         own = {device for device, _ in devices_of(edge.name)}
         here = Counter({key: n for key, n in stored.items() if key[0] in own})
         arrived = here + Counter({key: n for key, n in self._letters.items() if key[0] in own})
         twice = {key: n for key, n in arrived.items() if n > 1}
-        if twice and edge.name not in self._world.restored:
+        if twice.keys() - again:
             self._break(f"{edge.name}: twice: {twice}")
         if invented := arrived.keys() - known:
             self._break(f"{edge.name}: never journalled: {invented}")
@@ -124,13 +136,23 @@ class _Judge:
         self._outcome.events += len(kept)
         self._outcome.declared += declared
         if edge.name in self._world.restored:
+            if missing and not declared:
+                self._break(f"{edge.name}: lost after its disk was put back: {missing}")
             return
         uncertain = doubtful.keys() - arrived.keys()
-        if not len(missing) <= declared <= len(missing) + len(uncertain):
+        # What declares a loss is an event, too, and may be lost and declared itself.
+        notes = edge.disk.file(edge.path).notes - here_notes(stored, edge.name)
+        lost = len(missing) + notes
+        if not lost <= declared <= lost + len(uncertain):
             self._break(
-                f"{edge.name}: {len(kept)} journalled, {len(arrived)} arrived, {len(missing)} "
-                f"missing, {declared} declared, {len(uncertain)} uncertain: {sorted(missing)[:5]}"
+                f"{edge.name}: {len(kept)} journalled, {len(arrived)} arrived, {len(missing)} and "
+                f"{notes} notes missing, {declared} declared, {len(uncertain)} uncertain: "
+                f"{sorted(missing)[:5]}"
             )
+
+    @staticmethod
+    def _emitted(edge: Edge) -> list[Emission]:
+        return [*edge.kept.values(), *edge.doubtful.values()]
 
     def _alerts(self) -> None:
         """The alerts are those of one fold over the whole log, each once."""
@@ -144,6 +166,11 @@ class _Judge:
         found = {id_: (revision, cleared) for id_, revision, cleared in rows.fetchall()}
         if found != wanted:
             self._break(f"alerts differ from the log's fold: {found} {wanted}")
+
+
+def here_notes(stored: Counter[Key], edge: str) -> int:
+    """Return how many notes of an edge's losses are stored."""
+    return sum(n for key, n in stored.items() if key[:2] == (edge, "edge.dropped"))
 
 
 def _records(world: World) -> Any:

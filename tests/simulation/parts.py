@@ -87,10 +87,13 @@ class Machine:
         self.process = Process(name, name)
         self.process.dead = True
         self.lives = 0
+        self.up = False
+        """Whether the process has come up."""
 
     def start(self) -> None:
         """Start the process."""
         self.lives += 1
+        self.up = False
         self.process = Process(f"{self.name}#{self.lives}", self.name)
         the().spawn(self.process, f"{self.name} main", self._main)
 
@@ -102,6 +105,7 @@ class Machine:
                 the().say(self.name, "cannot start:", str(error)[:150])
                 the().sleep(_AGAIN_S)
             else:
+                self.up = True
                 return
 
     def life(self) -> None:
@@ -128,14 +132,16 @@ class Edge(Machine):
         self.doubtful: dict[str, Emission] = {}
         """What was under way when the process died: kept or not."""
         self.refused: dict[str, Emission] = {}
+        self.unsafe: set[str] = set()
+        """What a disk that was put back may have lost, or brings again."""
         self._next = 0
-        self._underway: dict[str, Emission] = {}
+        self.underway: dict[str, Emission] = {}
         self.journal: Journal
         self.uplink: Uplink
 
     def life(self) -> None:
-        self.doubtful |= self._underway
-        self._underway = {}
+        self.doubtful |= self.underway
+        self.underway = {}
         self.journal = open_journal(self.path, self.name, self.budget, self.clock, self.failed)
         self.uplink = Uplink(
             site=SITE,
@@ -184,14 +190,14 @@ class Edge(Machine):
             await asyncio.wait(set(waiting))
 
     async def _emit(self, outbox: Outbox, emission: Emission) -> None:
-        self._underway[emission.id] = emission
+        self.underway[emission.id] = emission
         try:
             await self._take(outbox, emission)
         except EstateError:
             self.refused[emission.id] = emission
         else:
             self.kept[emission.id] = emission
-        del self._underway[emission.id]
+        del self.underway[emission.id]
 
     async def _take(self, outbox: Outbox, emission: Emission) -> None:
         if emission.kind == "poison":  # what an edge of another version might seal
@@ -204,7 +210,7 @@ class Edge(Machine):
     @property
     def told(self) -> bool:
         """Tell whether the devices have said all."""
-        return self._next >= len(self.plan) and not self._underway
+        return self._next >= len(self.plan) and not self.underway
 
     def drained(self) -> bool:
         """Tell whether nothing waits (asked between tasks, of the disk)."""
@@ -225,7 +231,6 @@ class Collector(Machine):
         self.app: CollectorApp | None = None
 
     def life(self) -> None:
-        self.app = None
         app = CollectorApp(
             self.settings, self.clock, activation=self.activation, on_failure=self.failed
         )
@@ -239,7 +244,7 @@ class Collector(Machine):
 
     def settled(self) -> bool:
         """Tell whether every projector has folded the log to its end."""
-        if self.app is None or self.process.dead:
+        if self.app is None:
             return False
         counts = self.app.counts()
         return all(position >= counts.journal for position in counts.positions.values())

@@ -21,6 +21,10 @@ from greenlet import GreenletExit, getcurrent, greenlet
 Failure = tuple[str, str]
 
 
+#: A run takes some thousand steps; more are a circle in which no time passes.
+_MOST_STEPS = 60_000
+
+
 class Process:
     """One process of a machine: it dies as a whole, at any point that it passes."""
 
@@ -142,6 +146,8 @@ class Scheduler:
                 task = self._ready.pop(index)
                 if not task.process.dead:
                     self.steps += 1
+                    if self.steps > _MOST_STEPS:
+                        self.failures.append((task.name, "it goes round in a circle"))
                     self._switch(task)
                 continue
             if until():

@@ -18,13 +18,16 @@ from unittest import mock
 import structlog
 
 import collector.app
+import edge.outbox
 import edge.uplink
 from core.storage import sqlite
-from core.storage.journal import ballast, journal
+from core.storage.journal import Tombstone, ballast, journal
+from core.storage.journal.lanes import Lanes
 from core.storage.records import database, migrate
 from tests.simulation import primitives
 from tests.simulation.disk import Disks
 from tests.simulation.network import Network, SimLink
+from tests.simulation.watch import WINDOW
 
 _PARTS = ("core.", "edge.", "collector.", "rules.")
 _QUIET = structlog.make_filtering_bound_logger(50)
@@ -111,11 +114,20 @@ def substituted(
             mock.patch.object(SimLink, "network", network, create=True)
         )
         put(edge.uplink, "Link", SimLink)
+        put(edge.uplink, "WINDOW", WINDOW)
+        put(edge.outbox, "WINDOW", WINDOW)
         put(collector.app, "Link", SimLink)
         put(collector.app, "Announcer", _SilentAnnouncer)
         put(collector.app, "asyncio", _Inline)
         put(database, "_sqlite_engine", _sqlite_engine)
         put(migrate, "upgrade", lambda *_: None)
+        attach = Lanes.attach
+
+        def attached(lanes: Lanes, stones: list[Tombstone], lane: str, seq: int) -> None:
+            lanes._connection.file.notes_underway += len(stones)
+            attach(lanes, stones, lane, seq)
+
+        put(Lanes, "attach", attached)
         kept = structlog.get_config()
         stack.callback(lambda: structlog.configure(**kept))
         if not loud:

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.contracts.batch import Receipt, decode_struct
 from tests.simulation import faults, law
 from tests.simulation.disk import Disks
 from tests.simulation.network import Network
@@ -19,6 +18,7 @@ from tests.simulation.primitives import EPOCH_S, SimClock
 from tests.simulation.scheduler import Here, Process, Scheduler
 from tests.simulation.substitutes import hush, substituted
 from tests.simulation.traffic import plan
+from tests.simulation.watch import Watch
 
 #: Virtual seconds that a healed system may take until nothing waits any more.
 PATIENCE_S = 400.0
@@ -62,27 +62,14 @@ class World:
             for name in names
         ]  # fmt: skip
         self.collector = Collector("collector", self.disks, SimClock(self.start_ms), names)
-        self.receipts: dict[tuple[str, str, str], int] = {}
         self.broken: list[str] = []
         self.restored: set[str] = set()
         self.deaths = 0
-        self.network.on_publish = self._heard
+        self.network.on_publish = Watch(self).heard
 
     @property
     def machines(self) -> list[Machine]:
         return [*self.edges, self.collector]
-
-    def _heard(self, topic: str, payload: bytes) -> None:
-        """Look at every message that the broker takes."""
-        if not topic.endswith("/receipt"):
-            return
-        receipt = decode_struct(payload, Receipt)
-        for lane, seq in receipt.lanes.items():
-            key = (receipt.edge, receipt.epoch, lane)
-            # Compared as published: one connection keeps its order.
-            if seq < self.receipts.get(key, 0):
-                self.broken.append(f"the receipt of {'/'.join(key)} went back to {seq}")
-            self.receipts[key] = seq
 
     def death(self, process: Process, power: bool) -> None:
         """A process has died: its disk and its sockets know, and it comes back."""
@@ -117,7 +104,7 @@ class World:
         self.broken += [f"{name} ended: {text}" for name, text in scheduler.failures]
 
     def _quiet(self) -> bool:
-        if any(machine.process.dead for machine in self.machines):
+        if any(machine.process.dead or not machine.up for machine in self.machines):
             return False
         return all(e.told and e.drained() for e in self.edges) and self.collector.settled()
 
