@@ -11,6 +11,7 @@ from core.contracts.log import BatchEntry, EventEntry, LogEntry, decode_entry
 from core.contracts.outputs import AlertOutput
 from core.storage.journal.reader import JournalReader
 from core.storage.series import open_reader
+from estate.audit import audit_of
 from rules.engine import Engine
 from tests.simulation.scheduler import Process, Task, the
 from tests.simulation.traffic import Emission, devices_of
@@ -50,6 +51,7 @@ class _Judge:
         for edge in self._world.edges:
             self._conserved(edge, stored)
         self._alerts()
+        self._audited()
 
     def _break(self, what: str) -> None:
         self._outcome.broken.append(what)
@@ -149,6 +151,21 @@ class _Judge:
                 f"{notes} notes missing, {declared} declared, {len(uncertain)} uncertain: "
                 f"{sorted(missing)[:5]}"
             )
+
+    def _audited(self) -> None:
+        """``estate audit`` says the same of what is on the disks."""
+        collector = self._world.collector
+        assert collector.app is not None
+        reader = open_reader(collector.settings)
+        found = audit_of(
+            collector.disk.folder / "collector.sqlite",
+            [edge.path for edge in self._world.edges],
+            reader,
+            collector.app.records,
+        )
+        reader.close()
+        if not found.exact and not self._world.restored:
+            self._break("\n".join(["the audit:", *found.lines()]))
 
     @staticmethod
     def _emitted(edge: Edge) -> list[Emission]:
