@@ -223,12 +223,10 @@ def _outbox(ledger: Ledger, path: Path) -> None:
             account = ledger.account(Stream(sites.get(edge, ""), edge, epoch, lane))
             held = reader.held(lane, account.last)
             account.waiting_batches, account.waiting_events = held
-            account.not_held += max(last - account.last - held[0], 0)
+            account.not_held += max(last - account.last - account.beyond - held[0], 0)
 
 
-def _letters(
-    session: Session, log: str, start: int, end: int
-) -> tuple[int, Counter[str]]:
+def _letters(session: Session, log: str, start: int, end: int) -> tuple[int, Counter[str]]:
     """Return how many dead letters tell of what could not be read, and the refused by kind."""
     counts = refusals.count_by_source(session, log, start, end)
     refused = Counter(

@@ -16,7 +16,7 @@ from core.runtime import logs, settings
 from core.runtime.clock import ScaledClock
 from core.runtime.lifecycle import end_process, watch_parent
 from core.runtime.settings import Settings
-from estate import asking, edge_cli, traffic
+from estate import asking, audit_cli, edge_cli, traffic
 from estate.command_line import SettingsFile
 from estate.command_line import plainly as _plainly
 from estate.command_line import prepare as _prepare
@@ -34,6 +34,7 @@ app = typer.Typer(
 rules_app = typer.Typer(help="Check rule files.", no_args_is_help=True)
 app.add_typer(rules_app, name="rules")
 app.add_typer(edge_cli.app, name="edge")
+app.command("audit")(audit_cli.audit)
 
 
 def _show_version(value: bool) -> None:

@@ -46,6 +46,8 @@ class Account:
     undeclared: int = 0
     disorder: int = 0
     torn: int = 0
+    beyond: int = 0
+    """Seqs behind the last that came which a note counts."""
     waiting_batches: int = 0
     waiting_events: int = 0
     not_held: int = 0
@@ -142,13 +144,16 @@ class Ledger:
         for (stream, first, last), events in self._notes.items():
             account = self.account(stream)
             seqs = range(first, last + 1)
-            missing = account.passed.intersection(seqs)
+            # Behind the last that came no hole is known: nothing has come to show it.
+            beyond = {seq for seq in seqs if seq > account.last}
+            missing = account.passed.intersection(seqs) | beyond
             if not missing:
-                continue  # it came, or the hole is not known yet
+                continue  # it came after all
             if len(missing) < len(seqs):
                 account.torn += len(seqs) - len(missing)
             fresh = missing - counted.setdefault(stream, set())
             counted[stream] |= missing
+            account.beyond += len(beyond & fresh)
             account.dropped += events if fresh else 0
         for stream, account in self.accounts.items():
             account.undeclared = len(account.passed - counted.get(stream, set()))

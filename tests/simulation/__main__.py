@@ -19,11 +19,24 @@ def main(arguments: list[str]) -> int:
         print(*outcome.trace, sep="\n", end="\n" if outcome.trace else "")
         if outcome.broken or len(seeds) == 1:
             print(f"seed {seed}:", *outcome.broken or ["all held"], sep="\n  ")
-            print(outcome.events, "events", outcome.declared, "declared", outcome.deaths, "deaths",
-                  round(outcome.seconds), "virtual seconds")
+            print(
+                outcome.events,
+                "events",
+                outcome.declared,
+                "declared",
+                outcome.deaths,
+                "deaths",
+                round(outcome.seconds),
+                "virtual seconds",
+            )
         if "--slow" in arguments:
-            print(seed, outcome.events, outcome.deaths, round(outcome.seconds),
-                  round(time.process_time() * 1000))
+            print(
+                seed,
+                outcome.events,
+                outcome.deaths,
+                round(outcome.seconds),
+                round(time.process_time() * 1000),
+            )
         failed += bool(outcome.broken)
     took = time.perf_counter() - began
     print(f"{len(seeds)} seeds, {failed} failed, {took / len(seeds) * 1000:.0f} ms each")

@@ -80,6 +80,7 @@ class File:
         """Put a copy in the place of what is written."""
         self.keeper.close()
         self.keeper = self._new()
+        self.notes_underway = 0
         content.backup(self.keeper)
         content.close()
 
@@ -137,9 +138,11 @@ class Disk:
             if connection.process is process:
                 connection.drop()
         self.connections = [c for c in self.connections if c.process is not process]
-        if power:
-            for file in self.files.values():
+        for file in self.files.values():
+            if power:
                 file.cut()
+            # A dead process's unfinished statements must not lock what its successor opens.
+            file.replace(file.copy())
 
     def close(self) -> None:
         for connection in self.connections:

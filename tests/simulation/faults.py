@@ -20,7 +20,11 @@ def schedule(world: World) -> None:
         fault = chance.choice(_FAULTS)
         when = chance.uniform(0.0, world.seconds)
         world.scheduler.at(when, lambda fault=fault: fault(world))
-    if chance.random() < 0.1:
+    if world.tight:  # an outage, so that something has to go
+        world.scheduler.at(
+            chance.uniform(0.5, 2.0), lambda: world.network.crash(wipe=True, seconds=6.0)
+        )
+    if chance.random() < 0.12:
         _plan_restore(world)
 
 

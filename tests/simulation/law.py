@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections import Counter
@@ -70,7 +71,7 @@ class _Judge:
                 gone = range(data.first_seq, data.last_seq + 1)
                 self.holes.setdefault(stream, set()).update(gone)
         for stream, seqs in self.seqs.items():
-            if any(b <= a for a, b in zip(seqs, seqs[1:], strict=False)):
+            if any(b <= a for a, b in itertools.pairwise(seqs)):
                 self._break(f"{stream}: not once and in order: {seqs}")
             wanted = set(range(1, max(seqs) + 1)) - set(seqs)
             if wanted != self.holes.get(stream, set()):

@@ -192,9 +192,8 @@ MUTANTS = [
     Mutant(
         "a projector skips what its store refused",
         "collector.projector",
-        "                if not self._until_done(lambda chunk=chunk: self._projection.apply(chunk)):"
-        "\n                    return\n",
-        "                self._projection.apply(chunk)\n                self.trouble = None\n",
+        "if not self._until_done(lambda chunk=chunk: self._projection.apply(chunk)):",
+        "if self._projection.apply(chunk) == ():",
     ),
 ]
 

@@ -101,9 +101,7 @@ class Network:
             if wanted:
                 blocked.add(machine)
         for connection in [c for c in self.connections if c.machine == machine]:
-            the().after(
-                the().random.uniform(*_SILENCE_S), lambda c=connection: self._silent(c)
-            )
+            the().after(the().random.uniform(*_SILENCE_S), lambda c=connection: self._silent(c))
         the().after(seconds, lambda: self.heal(machine))
 
     def heal(self, machine: str) -> None:

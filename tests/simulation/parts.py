@@ -171,9 +171,7 @@ class Edge(Machine):
 
     def _devices(self) -> None:
         asyncio.set_event_loop(None)
-        self._outbox = Outbox(
-            self.journal, self.clock, self.uplink.wake, lambda: self.uplink.heard
-        )
+        self._outbox = Outbox(self.journal, self.clock, self.uplink.wake, lambda: self.uplink.heard)
         self._loop.run_until_complete(self._play(self._outbox))
 
     async def _play(self, outbox: Outbox) -> None:
@@ -214,9 +212,9 @@ class Edge(Machine):
 
     def drained(self) -> bool:
         """Tell whether nothing waits (asked between tasks, of the disk)."""
-        (entries,) = self.disk.file(self.path).keeper.execute(
-            "SELECT count(*) FROM entry"
-        ).fetchone()
+        (entries,) = (
+            self.disk.file(self.path).keeper.execute("SELECT count(*) FROM entry").fetchone()
+        )
         return bool(entries == 0)
 
 

@@ -1,4 +1,4 @@
-"""What the standard library's ``threading``, ``queue``, ``time`` and futures are in a simulation."""
+"""What the standard library's ``threading``, ``queue``, ``time`` and futures are in a run."""
 
 from __future__ import annotations
 
@@ -259,9 +259,7 @@ time = _Module(
 
 def uuid(chance: random.Random) -> Any:
     """Return a stand-in for the module ``uuid`` whose random ids follow from the seed."""
-    return _Module(
-        real_uuid, uuid4=lambda: real_uuid.UUID(int=chance.getrandbits(128), version=4)
-    )
+    return _Module(real_uuid, uuid4=lambda: real_uuid.UUID(int=chance.getrandbits(128), version=4))
 
 
 class SimClock:

@@ -86,7 +86,7 @@ class Scheduler:
                 target()
             except GreenletExit:
                 pass
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001  (a thread must not end so)
                 if not process.dead:
                     self.failures.append((name, "".join(traceback.format_exception(error))))
             finally:
@@ -209,7 +209,7 @@ class Scheduler:
             if not task.greenlet.dead:
                 try:
                     task.greenlet.throw()
-                except BaseException as error:  # a dead process's own clean-up may fail
+                except BaseException as error:  # noqa: BLE001  (a dead process cleans up)
                     self.say("end of", task.name, type(error).__name__)
                 asyncio._set_running_loop(None)
         self.current = None

@@ -39,9 +39,11 @@ def devices_of(edge: str) -> list[tuple[str, str]]:
     return [(f"{edge}-fire", "fire_panel"), (f"{edge}-meter", "meter"), (f"{edge}-door", "door")]
 
 
-def plan(edge: str, chance: random.Random, start_ms: int, seconds: float) -> list[Emission]:
+def plan(
+    edge: str, chance: random.Random, start_ms: int, seconds: float, *, brisk: bool
+) -> list[Emission]:
     """Return an edge's observations over so many seconds, in their order."""
-    rate = chance.choice([0.5, 1.0, 3.0])
+    rate = 6.0 if brisk else chance.choice([0.5, 1.0, 3.0])
     moment, number = chance.uniform(0.2, 2.0), 0
     alarms: dict[str, bool] = {}
     found: list[Emission] = []

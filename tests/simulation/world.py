@@ -23,6 +23,8 @@ from tests.simulation.watch import Watch
 #: Virtual seconds that a healed system may take until nothing waits any more.
 PATIENCE_S = 400.0
 _LOOK_S = 0.5
+#: The budget of an outbox that never evicts.
+_ROOMY = 1 << 30
 
 
 @dataclass
@@ -52,12 +54,13 @@ class World:
         if self.chance.random() < 0.2:
             self.start_ms += 86_400_000 - int(self.seconds * 500)  # across midnight
         names = edge_names(self.chance)
-        #: Small outboxes evict; large ones never do.
-        self.budget = self.chance.choice([1 << 30, 1 << 30, 1 << 30, 12_000, 4_000])
+        # Small outboxes evict; large ones never do.
+        self.budget = self.chance.choice([_ROOMY, _ROOMY, _ROOMY, 12_000])
+        self.tight = self.budget < _ROOMY
         self.edges = [
             Edge(
                 name, self.disks, SimClock(self.start_ms),
-                plan(name, self.chance, self.start_ms, self.seconds), self.budget,
+                plan(name, self.chance, self.start_ms, self.seconds, brisk=self.tight), self.budget,
             )
             for name in names
         ]  # fmt: skip

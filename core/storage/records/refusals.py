@@ -144,7 +144,7 @@ def count_by_source(session: Session, log: str, start: int, end: int) -> dict[st
         .where(DeadLetterRow.log == log, DeadLetterRow.at >= start, DeadLetterRow.at < end)
         .group_by(DeadLetterRow.source)
     )
-    return {source: count for source, count in rows}
+    return dict(list(rows))
 
 
 def counted_losses(session: Session) -> list[DeclaredLoss]:
