@@ -185,14 +185,16 @@ def test_the_command_says_exact_and_what_waits(system: Callable[..., tuple[int, 
     assert text.strip().endswith("exact")
 
 
-def test_a_lost_store_is_found_and_the_exit_code_is_one(
+def test_a_store_that_does_not_agree_is_named_and_the_exit_code_is_one(
     system: Callable[..., tuple[int, str]], tmp_path: Path
 ) -> None:
-    for file in (tmp_path / "series").glob("20*"):
-        file.unlink()
+    now = CLOCK.now_ms()
+    writer = open_writer(Settings(data=tmp_path), log="another")
+    writer.write([(1, Point(now * 1_000_000, "s", reading(now)))], 1)
+    writer.close()
     code, text = system()
     assert code == 1
-    assert "NOT EXACT: meter.reading: 1 in the log, 0 stored" in text
+    assert "NOT EXACT: meter.reading: 1 in the log, 2 stored" in text
 
 
 def test_a_period_is_a_time_with_an_offset(system: Callable[..., tuple[int, str]]) -> None:

@@ -40,6 +40,8 @@ class File:
         self.keeper = self._new()
         self.durable: Any = None
         """A copy of what is durable; None while that is everything."""
+        self.broken = False
+        """Whether no commit succeeds now: the store is down."""
         self.notes = self.notes_underway = 0
         """Tombstones that were carried by an entry, in an outbox: each is an event itself."""
 
@@ -249,6 +251,8 @@ class Connection(sqlite.Connection):
         disk = self.disk
         if disk.capacity is not None and self.in_transaction and disk.used() > disk.capacity:
             raise sqlite.OperationalError("database or disk is full")
+        if self.file.broken:
+            raise sqlite.OperationalError("disk I/O error")
         result = call()
         self.file.committed(self.synchronous)
         the().point("after a commit")

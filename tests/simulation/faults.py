@@ -81,6 +81,16 @@ def _full(world: World) -> None:
         )
 
 
+def _store_down(world: World) -> None:
+    """Let the records or the series store take nothing for a while."""
+    folder = world.collector.disk.folder
+    found = sorted(folder.glob("series/*.sqlite")) + [folder / "records.sqlite"]
+    file = world.collector.disk.file(world.chance.choice(found))
+    file.broken = True
+    world.scheduler.say("store down", file.number)
+    world.scheduler.after(world.chance.uniform(0.2, 3.0), lambda: setattr(file, "broken", False))
+
+
 def _skew(world: World) -> None:
     """Put a clock wrong by up to an hour."""
     _any(world).clock.skew_ms = world.chance.randint(-3_600_000, 3_600_000)
@@ -108,4 +118,16 @@ def _restore(world: World, edge: Edge, kept: object) -> None:
     edge.disk.file(edge.path).replace(kept)
 
 
-_FAULTS: list[Fault] = [_kill, _fuse, _fuse, _fuse, _cut, _cut, _broker, _full, _skew]
+_FAULTS: list[Fault] = [
+    _kill,
+    _fuse,
+    _fuse,
+    _fuse,
+    _cut,
+    _cut,
+    _broker,
+    _full,
+    _store_down,
+    _store_down,
+    _skew,
+]

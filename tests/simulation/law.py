@@ -117,8 +117,16 @@ class _Judge:
             for own, of, first, last in stones:
                 if (own, of) == (epoch, lane):
                     counted.update(range(first, last + 1))
-            if name == edge.name not in self._world.restored and seqs - counted:
+            if name == edge.name and self._vouched(edge, epoch) and seqs - counted:
                 self._break(f"{name} {lane}: {seqs - counted} passed over, and not declared")
+
+    def _vouched(self, edge: Edge, epoch: str) -> bool:
+        """Tell whether an epoch's notes cannot have been lost: with a disk, only the last's."""
+        if edge.name not in self._world.restored:
+            return True
+        meta = edge.disk.file(edge.path).keeper
+        (now,) = meta.execute("SELECT value FROM meta WHERE name = 'epoch'").fetchone()
+        return bool(epoch == now != self._world.first_epoch[edge.name])
 
     def _conserved(self, edge: Edge, stored: Counter[Key]) -> None:
         """Journalled = stored + dead-lettered + declared dropped; nothing twice, nothing new."""

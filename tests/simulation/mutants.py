@@ -192,8 +192,8 @@ MUTANTS = [
     Mutant(
         "a projector skips what its store refused",
         "collector.projector",
-        "if not self._until_done(lambda chunk=chunk: self._projection.apply(chunk)):",
-        "if self._projection.apply(chunk) == ():",
+        "                self._stopping.wait(wait)\n                wait = min(",
+        "                return True\n                wait = min(",
     ),
 ]
 

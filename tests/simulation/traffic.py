@@ -76,6 +76,6 @@ def _one(
         kind, device, data = "device.health", f"{edge}-door", {"online": True}
     elif pick < 0.58:
         kind = "poison"
-    elif pick < 0.60:
+    elif pick < 0.63:
         at -= ANCIENT_MS
     return Emission(when, f"{edge}:{number}", kind, device, data, at)

@@ -22,7 +22,6 @@ class Watch:
     def __init__(self, world: World) -> None:
         self._world = world
         self._receipts: dict[_Stream, int] = {}
-        self._epochs: dict[str, str] = {}
 
     def heard(self, topic: str, payload: bytes) -> None:
         """Look at one message."""
@@ -51,8 +50,9 @@ class Watch:
     def _batch(self, payload: bytes) -> None:
         head = decode_envelope(payload)
         world = self._world
+        first = world.first_epoch.setdefault(head.edge, head.epoch)
         if head.edge not in world.restored:
-            if self._epochs.setdefault(head.edge, head.epoch) != head.epoch:
+            if first != head.epoch:
                 self._broken(f"{head.edge}: a new epoch without a reason")
             # Where batches were dropped, their successors go without a receipt for them.
             held = max(self._receipts.get((head.edge, head.epoch, head.lane), 0), head.oldest - 1)

@@ -67,6 +67,7 @@ class World:
         self.collector = Collector("collector", self.disks, SimClock(self.start_ms), names)
         self.broken: list[str] = []
         self.restored: set[str] = set()
+        self.first_epoch: dict[str, str] = {}
         self.deaths = 0
         self.network.on_publish = Watch(self).heard
 
