@@ -35,6 +35,8 @@ def mend(world: World) -> None:
     for machine in world.machines:
         world.network.heal(machine.name)
         machine.disk.capacity = None
+        for file in machine.disk.files.values():
+            file.broken = False
         machine.clock.skew_ms = 0
         machine.process.fuse = None
         world.revive(machine)
@@ -84,7 +86,7 @@ def _full(world: World) -> None:
 def _store_down(world: World) -> None:
     """Let the records or the series store take nothing for a while."""
     folder = world.collector.disk.folder
-    found = sorted(folder.glob("series/*.sqlite")) + [folder / "records.sqlite"]
+    found = [*sorted(folder.glob("series/*.sqlite")), folder / "records.sqlite"]
     file = world.collector.disk.file(world.chance.choice(found))
     file.broken = True
     world.scheduler.say("store down", file.number)
