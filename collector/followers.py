@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from collector.feed import DecodedEntries, Feed, FollowedLog
 from collector.media_projection import MediaProjection
@@ -34,10 +34,11 @@ def store_projections(
 
 def at_once(stops: Iterable[Callable[[], None]]) -> None:
     """Stop several that fold what is left: one after the other would take too long."""
-    wanted = list(stops)
-    with ThreadPoolExecutor(len(wanted)) as pool:
-        for done in [pool.submit(stop) for stop in wanted]:
-            done.result()
+    threads = [threading.Thread(target=stop, name="stop") for stop in stops]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 class Followers:

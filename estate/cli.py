@@ -18,6 +18,7 @@ from core.runtime.lifecycle import end_process, watch_parent
 from core.runtime.settings import Settings
 from estate import (
     asking,
+    audit_cli,
     backup_cli,
     devices_cli,
     edge_cli,
@@ -46,6 +47,7 @@ app.add_typer(edge_cli.app, name="edge")
 app.add_typer(letters_cli.app, name="deadletters")
 app.add_typer(devices_cli.app, name="devices")
 app.add_typer(influx_cli.app, name="influx")
+app.command("audit")(audit_cli.audit)
 
 
 def _show_version(value: bool) -> None:

@@ -22,13 +22,12 @@ from core.contracts.errors import EstateError, StoreUnavailableError
 from core.runtime.broker import free_port
 from core.runtime.clock import VARIABLE, ScaledClock
 from core.runtime.settings import BrokerSettings, Settings
-from core.storage.records import Records, refusals
 from core.storage.series import open_reader
+from estate.audit import FOREVER, Audit, audit
 from estate.supervisor import ProcessSpec, Supervisor
 from simulators.scale.plan import StreetPlan
 from simulators.scale.street import Played, Street
 
-_FOREVER = 4_102_444_800_000
 _STALLED_S = 60.0
 #: Kinds that the collector writes itself.
 _OWN = "edge."
@@ -50,33 +49,33 @@ class StreetRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Audit:
-    """Sent against kept, by kind; ``declared`` are events of batches declared dropped or lost."""
+class StreetAudit:
+    """What the simulator says it sent, kind by kind, against the audit of what is kept."""
 
     sent: Counter[str]
-    stored: Counter[str]
-    dead: int
-    declared: int
+    kept: Audit
 
     @property
-    def missing(self) -> int:
-        """Return how many events are neither stored nor dead-lettered nor declared."""
-        return self.sent.total() - self.stored.total() - self.dead - self.declared
+    def logged(self) -> Counter[str]:
+        """Return the events of the log by kind, without those that the collector wrote."""
+        kinds = self.kept.ledger.kinds
+        return Counter({kind: n for kind, n in kinds.items() if not kind.startswith(_OWN)})
 
     @property
     def exact(self) -> bool:
         """Tell whether everything is accounted for, and nothing is there twice."""
-        surplus = self.stored - self.sent
-        return self.missing == 0 and not surplus
+        return self.kept.exact and not self.kept.declared and self.logged == self.sent
 
     def lines(self) -> Iterator[str]:
         """Yield the audit as a table."""
-        yield f"{'kind':<20}{'sent':>14}{'stored':>14}"
-        for kind in sorted(self.sent | self.stored):
-            yield f"{kind:<20}{self.sent[kind]:>14,}{self.stored[kind]:>14,}"
-        yield f"{'all':<20}{self.sent.total():>14,}{self.stored.total():>14,}"
-        yield f"dead-lettered {self.dead:,}, declared dropped {self.declared:,}"
-        yield "exact" if self.exact else f"NOT EXACT: {self.missing:,} unaccounted for"
+        logged = self.logged
+        yield f"{'kind':<20}{'sent':>14}{'logged':>14}"
+        for kind in sorted(self.sent | logged):
+            yield f"{kind:<20}{self.sent[kind]:>14,}{logged[kind]:>14,}"
+        yield f"{'all':<20}{self.sent.total():>14,}{logged.total():>14,}"
+        yield from self.kept.lines()
+        if self.logged != self.sent:
+            yield f"NOT EXACT: {self.sent.total() - logged.total():,} of what was sent are missing"
 
 
 class StreetNode:
@@ -99,7 +98,7 @@ class StreetNode:
             self._plan, self._settings.broker, self._clock, seed=run.seed, progress=self._tell
         )
 
-    def play(self) -> Audit:
+    def play(self) -> StreetAudit:
         """Start, play, wait until everything is stored, compare, stop."""
         previous = {
             number: signal.signal(number, lambda *_: self._street.stop())
@@ -108,8 +107,8 @@ class StreetNode:
         try:
             with self._processes():
                 played = self._play()
-                stored = self._await_stored(played)
-            return self._audit(played, stored)
+                self._await_stored(played)
+            return StreetAudit(played.counts, audit(self._settings))
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
@@ -163,7 +162,7 @@ class StreetNode:
         if int(passed) % 300 < self._run.speed:
             self._say(f"  {passed:6.0f} s  {played.events:>12,} events, {held} batches under way")
 
-    def _await_stored(self, played: Played) -> Counter[str]:
+    def _await_stored(self, played: Played) -> None:
         """Wait until the store has it all, or nothing more comes."""
         began = since = time.monotonic()
         most = -1
@@ -173,29 +172,18 @@ class StreetNode:
                 most, since = stored.total(), time.monotonic()
             if stored.total() >= played.events or time.monotonic() - since > _STALLED_S:
                 self._say(f"stored {time.monotonic() - began:.1f} s after the last receipt")
-                return stored
+                return
             time.sleep(0.2)
 
     def _stored(self) -> Counter[str]:
         reader = open_reader(self._settings)
         try:
-            counts = reader.counts(0, _FOREVER)
+            counts = reader.counts(0, FOREVER)
         except StoreUnavailableError:
             return Counter()
         finally:
             reader.close()
         return Counter({kind: n for kind, n in counts.items() if not kind.startswith(_OWN)})
-
-    def _audit(self, played: Played, stored: Counter[str]) -> Audit:
-        records = Records(self._settings.records_url)
-        records.open()
-        try:
-            with records.reading() as session:
-                dead = refusals.count_dead_letters(session)
-                declared = refusals.total_losses(session)
-        finally:
-            records.close()
-        return Audit(played.counts, stored, dead, declared)
 
 
 def play(settings: Settings, run: StreetRun, say: Say) -> bool:
@@ -203,11 +191,11 @@ def play(settings: Settings, run: StreetRun, say: Say) -> bool:
     folder = settings.data / f"street-{time.strftime('%Y%m%d-%H%M%S')}"
     if folder.exists():
         raise EstateError(f"{folder} exists already")
-    audit = StreetNode(settings, run, folder, say).play()
-    for line in audit.lines():
+    found = StreetNode(settings, run, folder, say).play()
+    for line in found.lines():
         say(line)
-    if audit.exact and not run.keep:
+    if found.exact and not run.keep:
         shutil.rmtree(folder, ignore_errors=True)
     else:
         say(f"Everything is kept in {folder}")
-    return audit.exact
+    return found.exact

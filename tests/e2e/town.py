@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,8 @@ from typing import Any
 import httpx
 import yaml
 
-from core.contracts.log import BatchEntry, EventEntry, decode_entry
 from core.runtime import settings
-from core.storage import sqlite
-from core.storage.journal import JournalReader
-from core.storage.series import open_reader
-
-FOREVER = 4_102_444_800_000
+from estate.audit import audit
 
 
 class Town:
@@ -161,50 +155,11 @@ class Town:
     # -- the audit --------------------------------------------------------------------------
 
     def audit(self) -> int:
-        """Check on the files of a stopped town that nothing is lost or doubled; return events.
-
-        Every seq that an edge has used is in the collector's log once or still in its outbox,
-        and every event of the log is in the series store once.
-        """
-        logged: Counter[tuple[int, str, str]] = Counter()
-        seqs: dict[str, list[int]] = {}
-        reader = JournalReader(self.data / "collector.sqlite")
-        reader.open()
-        after = 0
-        while entries := reader.read(after, limit=2000):
-            for raw in entries:
-                seqs.setdefault(raw.lane, []).append(raw.seq)
-                entry = decode_entry(raw.lane, raw.pos, raw.seq, raw.at, raw.body)
-                if isinstance(entry, BatchEntry):
-                    assert not entry.batch.rejects
-                    logged.update((e.at, e.device, e.kind) for _, e in entry.batch.events)
-                elif isinstance(entry, EventEntry):
-                    logged[entry.event.at, entry.event.device, entry.event.kind] += 1
-                after = raw.pos
-        reader.close()
-        self._check_lanes(seqs)
-        loaded = settings.load(self.file)
-        series = open_reader(loaded)
-        stored = series.count(0, FOREVER)
-        series.close()
-        assert stored == sum(logged.values()), f"{stored} stored, {sum(logged.values())} logged"
-        return stored
-
-    def _check_lanes(self, seqs: dict[str, list[int]]) -> None:
-        for path in self.data.glob("edges/*/outbox.sqlite"):
-            edge, held = path.parent.name, _held(path)
-            for lane, last in _lasts(path).items():
-                found = [
-                    numbers
-                    for name, numbers in seqs.items()
-                    if f"/{edge}/" in name and name.startswith(("batch/", "media/"))
-                    and (name.endswith(f"/{lane}") or (lane == "media" and name[:5] == "media"))
-                ]  # fmt: skip
-                assert len(found) <= 1, (edge, lane, "one epoch")
-                arrived = found[0] if found else []
-                assert arrived == list(range(1, len(arrived) + 1)), (edge, lane, "each batch once")
-                kept = set(range(len(arrived) + 1, last + 1))
-                assert kept <= held.get(lane, set()), (edge, lane, "the outbox has the rest")
+        """Check on the files of a stopped town that nothing is lost or doubled; return events."""
+        found = audit(settings.load(self.file))
+        assert found.exact, "\n".join(found.lines())
+        assert found.dead == 0
+        return found.stored.total()
 
 
 def until(true: Callable[[], Any], what: str, seconds: float) -> Any:
@@ -222,27 +177,6 @@ def _found(pattern: str, text: str) -> str:
     match = re.search(pattern, text)
     assert match is not None, text
     return match[1]
-
-
-def _held(path: Path) -> dict[str, set[int]]:
-    connection = sqlite.connect(path, readonly=True)
-    found: dict[str, set[int]] = {}
-    try:
-        for lane, seq in connection.execute(
-            "SELECT lane.name, seq FROM entry JOIN lane ON lane.id = entry.lane"
-        ):
-            found.setdefault(lane, set()).add(seq)
-    finally:
-        connection.close()
-    return found
-
-
-def _lasts(path: Path) -> dict[str, int]:
-    connection = sqlite.connect(path, readonly=True)
-    try:
-        return dict(connection.execute("SELECT name, last FROM lane").fetchall())
-    finally:
-        connection.close()
 
 
 @contextlib.contextmanager

@@ -68,6 +68,31 @@ class JournalReader:
         ).fetchone()
         return None if seq is None else int(seq)
 
+    def owner(self) -> str:
+        """Return who the journal belongs to."""
+        return self._meta("owner")
+
+    def epoch(self) -> str:
+        """Return the journal's epoch: an outbox's, or the log's identity."""
+        return self._meta("epoch")
+
+    def _meta(self, name: str) -> str:
+        row = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,))
+        return str(row.fetchone()[0])
+
+    def lasts(self) -> dict[str, int]:
+        """Return each lane's last seq."""
+        return dict(self._connection.execute("SELECT name, last FROM lane").fetchall())
+
+    def held(self, lane: str, after_seq: int) -> tuple[int, int]:
+        """Return how many entries a lane holds above a seq, and the events in them."""
+        entries, events = self._connection.execute(
+            "SELECT count(*), coalesce(sum(events), 0) FROM entry "
+            "WHERE lane = (SELECT id FROM lane WHERE name = ?) AND seq > ?",
+            (lane, after_seq),
+        ).fetchone()
+        return int(entries), int(events)
+
     def last_position(self) -> int:
         """Return the position of the last committed entry (0: none yet)."""
         (pos,) = self._connection.execute("SELECT value FROM meta WHERE name = 'pos'").fetchone()

@@ -194,6 +194,22 @@ def count_dead_letters(session: Session) -> int:
     return session.scalar(kept.where(DeadLetterRow.replayed_at.is_(None))) or 0
 
 
+def count_by_source(session: Session, log: str, start: int, end: int) -> dict[str, int]:
+    """Return how many dead letters of a log each source has, of the times ``[start, end)`` (ms)."""
+    rows = session.execute(
+        select(DeadLetterRow.source, func.count())
+        .where(DeadLetterRow.log == log, DeadLetterRow.at >= start, DeadLetterRow.at < end)
+        .group_by(DeadLetterRow.source)
+    )
+    return dict(list(rows))
+
+
+def counted_losses(session: Session) -> list[DeclaredLoss]:
+    """Return the losses whose events were counted, the oldest first."""
+    query = select(DeclaredLoss).where(DeclaredLoss.events.is_not(None)).order_by(*_LOSS_KEYS)
+    return list(session.scalars(query))
+
+
 def total_losses(session: Session) -> int:
     """Return how many events have been declared dropped or lost, as far as that is known."""
     return int(session.scalar(select(func.sum(DeclaredLoss.events))) or 0)

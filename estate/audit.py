@@ -1,0 +1,242 @@
+"""``estate audit``: journalled at the edges = stored + dead-lettered + declared dropped.
+
+Computed from what is on the disks: the collector's log, the outboxes of the edges on this machine,
+the series store's counts, the dead letters. Exact means that for each lane every seq that the edge
+has used is in the log once, or waits in its outbox, or was passed over and counted by the edge;
+and that kind by kind the series store holds what the log holds, less its dead letters.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from core.contracts.errors import StoreUnavailableError
+from core.contracts.log import LogEntry, decode_entry
+from core.contracts.ports import SeriesReader
+from core.runtime.settings import Settings
+from core.storage.journal import JournalReader
+from core.storage.records import Records, refusals
+from core.storage.series import open_reader
+from estate.ledger import Account, Ledger, Stream
+
+#: Beyond every time that an event may have (ms).
+FOREVER = 4_102_444_800_000
+_AT_ONCE = 2_000
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The account of a period: lanes, kinds, dead letters, and what of them does not agree.
+
+    ``log_from`` is the first entry that the log still holds (ms): of what is older nothing can
+    be said. ``refused`` are the dead letters that the series store refused, by kind; ``letters``
+    those of what could not be read, against ``ledger.rejects``.
+    """
+
+    ledger: Ledger
+    stored: Counter[str]
+    refused: Counter[str]
+    letters: int
+    log_from: int | None
+
+    @property
+    def journalled(self) -> int:
+        """Return the events that the edges have journalled and that the log or a note knows."""
+        return sum(a.events + a.rejects + a.dropped for a in self.ledger.accounts.values())
+
+    @property
+    def declared(self) -> int:
+        """Return the events that the edges declared dropped."""
+        return sum(account.dropped for account in self.ledger.accounts.values())
+
+    @property
+    def dead(self) -> int:
+        """Return the dead letters of the period."""
+        return self.letters + self.refused.total()
+
+    def problems(self) -> Iterator[str]:
+        """Yield what does not agree, in words."""
+        for stream, account in sorted(self.ledger.accounts.items()):
+            if not account.exact:
+                yield f"{'/'.join(stream)}: {_wrong(account)}"
+        for kind in sorted(self.ledger.kinds | self.stored | self.refused):
+            wanted = self.ledger.kinds[kind] - self.refused[kind]
+            if wanted != self.stored[kind]:
+                yield (
+                    f"{kind}: {self.ledger.kinds[kind]:,} in the log, {self.stored[kind]:,} "
+                    f"stored, {self.refused[kind]:,} refused"
+                )
+        if self.letters != self.ledger.rejects:
+            yield f"{self.ledger.rejects:,} could not be read, {self.letters:,} dead letters say so"
+
+    @property
+    def exact(self) -> bool:
+        """Tell whether all agrees."""
+        return next(self.problems(), None) is None
+
+    def lines(self) -> Iterator[str]:
+        """Yield the audit as a table."""
+        head = ("batches", "events", "unreadable", "dropped", "waiting")
+        yield f"{'edge/epoch/lane':<40}" + "".join(f"{name:>12}" for name in head)
+        for stream, account in sorted(self.ledger.accounts.items()):
+            name = f"{stream.edge}/{stream.epoch[:8]}/{stream.lane}"
+            numbers = (
+                account.batches, account.events, account.rejects, account.dropped,
+                account.waiting_events,
+            )  # fmt: skip
+            yield f"{name:<40}" + "".join(f"{number:>12,}" for number in numbers)
+        yield f"{'kind':<40}{'logged':>12}{'stored':>12}{'refused':>12}"
+        for kind in sorted(self.ledger.kinds | self.stored):
+            yield (
+                f"{kind:<40}{self.ledger.kinds[kind]:>12,}{self.stored[kind]:>12,}"
+                f"{self.refused[kind]:>12,}"
+            )
+        yield (
+            f"journalled {self.journalled:,}: dead-lettered {self.dead:,}, declared dropped "
+            f"{self.declared:,}, the rest stored"
+        )
+        if self.ledger.abandoned:
+            yield f"{self.ledger.abandoned} epochs were abandoned: a possible loss nobody can count"
+        yield from (f"NOT EXACT: {problem}" for problem in self.problems())
+        if self.exact:
+            yield "exact"
+
+    def document(self) -> dict[str, Any]:
+        """Return the audit as plain values, for programs."""
+        return {
+            "exact": self.exact,
+            "problems": list(self.problems()),
+            "journalled": self.journalled,
+            "dead_lettered": self.dead,
+            "declared_dropped": self.declared,
+            "stored": dict(self.stored),
+            "logged": dict(self.ledger.kinds),
+            "refused": dict(self.refused),
+            "abandoned_epochs": self.ledger.abandoned,
+            "log_from": self.log_from,
+            "lanes": [
+                {
+                    **stream._asdict(),
+                    "first_seq": account.first,
+                    "last_seq": account.last,
+                    "batches": account.batches,
+                    "events": account.events,
+                    "unreadable": account.rejects,
+                    "passed_batches": len(account.passed),
+                    "dropped_events": account.dropped,
+                    "undeclared_batches": account.undeclared,
+                    "waiting_batches": account.waiting_batches,
+                    "waiting_events": account.waiting_events,
+                    "exact": account.exact,
+                }
+                for stream, account in sorted(self.ledger.accounts.items())
+            ],
+        }
+
+
+def _wrong(account: Account) -> str:
+    gap = account.last + 1 - account.first - account.batches - len(account.passed)
+    found = {
+        "batches are missing": gap if account.batches else 0,
+        "batches were passed over and never counted": account.undeclared,
+        "batches came twice or out of order": account.disorder,
+        "batches came although they were declared dropped": account.torn,
+        "batches are neither in the log nor in the outbox": account.not_held,
+    }
+    return ", ".join(f"{number:,} {what}" for what, number in found.items() if number)
+
+
+def audit(settings: Settings, start: int = 0, end: int = FOREVER) -> Audit:
+    """Audit the system in a data folder, running or not, over ``[start, end)`` (ms).
+
+    While it runs, what is under way at this moment counts as not stored yet. Raises JournalError
+    where there is no log, StoreUnavailableError where a store does not answer.
+    """
+    records = Records(settings.records_url).open()
+    try:
+        with closing(open_reader(settings)) as series:
+            outboxes = sorted(settings.data.glob("edges/*/outbox.sqlite"))
+            return audit_of(
+                settings.data / "collector.sqlite", outboxes, series, records, start, end
+            )
+    finally:
+        records.close()
+
+
+def audit_of(
+    log: Path,
+    outboxes: list[Path],
+    series: SeriesReader,
+    records: Records,
+    start: int = 0,
+    end: int = FOREVER,
+) -> Audit:
+    """Audit the parts that are given; see :func:`audit`."""
+    ledger = Ledger(start, end)
+    log_from: int | None = None
+    with closing(JournalReader(log)) as reader:
+        reader.open()
+        identity = reader.epoch()
+        for chunk in _chunks(reader):
+            log_from = chunk[0].at if log_from is None else log_from
+            ledger.fold(chunk)
+    with records.reading() as session:
+        letters, refused = _letters(session, identity, start, end)
+        for loss in refusals.counted_losses(session):
+            # Also those whose notes the log has trimmed by now.
+            stream = Stream(loss.site, loss.edge, loss.epoch, loss.lane)
+            ledger.declare(stream, loss.first_seq, loss.last_seq, loss.events or 0)
+    ledger.close()
+    for path in outboxes:
+        _outbox(ledger, path)
+    try:
+        stored = Counter(series.counts(start, end))
+    except StoreUnavailableError:
+        if ledger.kinds:
+            raise
+        stored = Counter()
+    return Audit(ledger, stored, refused, letters, log_from)
+
+
+def _chunks(reader: JournalReader) -> Iterator[list[LogEntry]]:
+    after = 0
+    while entries := reader.read(after, limit=_AT_ONCE):
+        yield [decode_entry(e.lane, e.pos, e.seq, e.at, e.body) for e in entries]
+        after = entries[-1].pos
+
+
+def _outbox(ledger: Ledger, path: Path) -> None:
+    """Take into account what an edge on this machine still holds."""
+    with closing(JournalReader(path)) as reader:
+        reader.open()
+        edge, epoch = reader.owner(), reader.epoch()
+        lasts = reader.lasts()
+        sites = {stream.edge: stream.site for stream in ledger.accounts}
+        for lane, last in lasts.items():
+            account = ledger.account(Stream(sites.get(edge, ""), edge, epoch, lane))
+            held = reader.held(lane, account.last)
+            account.waiting_batches, account.waiting_events = held
+            account.not_held += max(last - account.last - account.beyond - held[0], 0)
+
+
+def _letters(session: Session, log: str, start: int, end: int) -> tuple[int, Counter[str]]:
+    """Return how many dead letters tell of what could not be read, and the refused by kind."""
+    counts = refusals.count_by_source(session, log, start, end)
+    refused = Counter(
+        {source.removeprefix("series:"): n for source, n in counts.items() if _is_series(source)}
+    )
+    others = sum(
+        n for source, n in counts.items() if not _is_series(source) and source[:6] != "media/"
+    )
+    return others, refused
+
+
+def _is_series(source: str) -> bool:
+    return source.startswith("series:")

@@ -1,0 +1,175 @@
+"""The collector's log as an account: what came of each lane of each edge, and what never will.
+
+Pure but for the reading: entries go in, one account a lane comes out. Events are counted as the
+edge sealed them, so the notes that declare losses (``edge.dropped``) are events like others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from core.contracts.codec import Event
+from core.contracts.events import Lane
+from core.contracts.log import (
+    BatchEntry,
+    EventEntry,
+    LogEntry,
+    MediaEntry,
+    ReplayEntry,
+    rejects_of,
+)
+
+
+class Stream(NamedTuple):
+    """One lane of one epoch of one edge."""
+
+    site: str
+    edge: str
+    epoch: str
+    lane: str
+
+
+@dataclass(slots=True)
+class Account:
+    """One lane: the batches that came, the seqs that were passed over, and what waits.
+
+    ``first`` is the first seq that the log still holds; what is before it was trimmed and is
+    vouched for by nothing here. ``dropped`` are the events of the passed seqs as the edge counted
+    them, ``undeclared`` the passed seqs that no note counts. ``disorder`` counts batches that came
+    twice or in the wrong order, ``torn`` those that came although a note across several says that
+    they were dropped.
+    """
+
+    first: int = 0
+    last: int = 0
+    batches: int = 0
+    events: int = 0
+    rejects: int = 0
+    passed: set[int] = field(default_factory=set)
+    dropped: int = 0
+    undeclared: int = 0
+    disorder: int = 0
+    torn: int = 0
+    beyond: int = 0
+    """Seqs behind the last that came which a note counts."""
+    waiting_batches: int = 0
+    waiting_events: int = 0
+    not_held: int = 0
+    """Seqs that the edge used and neither the log nor its outbox has."""
+
+    @property
+    def exact(self) -> bool:
+        """Tell whether every seq is there once, or waits, or was declared."""
+        gap = self.last + 1 - self.first - self.batches - len(self.passed) if self.batches else 0
+        return not (gap or self.undeclared or self.disorder or self.torn or self.not_held)
+
+
+class _Note(NamedTuple):
+    stream: Stream
+    first: int
+    last: int
+
+
+@dataclass
+class Ledger:
+    """The accounts of a log's entries within a period.
+
+    ``kinds`` counts the events whose own time lies in the period, by kind: what the series store
+    must hold. ``rejects`` are what must be dead letters. ``abandoned`` counts epochs that ended
+    with a disk: possible losses of unknown number.
+    """
+
+    start: int
+    end: int
+    accounts: dict[Stream, Account] = field(default_factory=dict)
+    kinds: Counter[str] = field(default_factory=Counter)
+    rejects: int = 0
+    abandoned: int = 0
+    _notes: dict[_Note, int] = field(default_factory=dict)
+
+    def fold(self, entries: Iterable[LogEntry]) -> None:
+        """Take entries of the log, in its order."""
+        for entry in entries:
+            events = list(_events(entry))
+            self.kinds.update(e.kind for e in events if self.start <= e.at < self.end)
+            self._batch(entry)
+            for event in events:
+                self._note(entry, event)
+            if self.start <= entry.at < self.end:
+                self.rejects += len(rejects_of(entry))
+
+    def _batch(self, entry: LogEntry) -> None:
+        if isinstance(entry, BatchEntry):
+            batch = entry.batch
+            stream = Stream(entry.site, batch.edge, batch.epoch, batch.lane)
+            self._take(stream, batch.seq, len(batch.events), len(batch.rejects))
+        elif isinstance(entry, MediaEntry):
+            header = entry.header
+            stream = Stream(entry.site, header.edge, header.epoch, Lane.MEDIA)
+            self._take(stream, header.seq, 1, 0)
+
+    def account(self, stream: Stream) -> Account:
+        """Return a lane's account, a new one where there is none."""
+        return self.accounts.setdefault(stream, Account())
+
+    def _take(self, stream: Stream, seq: int, events: int, rejects: int) -> None:
+        account = self.account(stream)
+        if account.batches and seq <= account.last:
+            account.disorder += 1
+        account.first = account.first or min([seq, *account.passed])
+        account.last = max(account.last, seq)
+        account.batches += 1
+        account.events += events
+        account.rejects += rejects
+
+    def _note(self, entry: LogEntry, event: Event) -> None:
+        data = event.data
+        if isinstance(entry, BatchEntry) and event.kind == "edge.dropped":
+            stream = Stream(entry.site, entry.batch.edge, entry.batch.epoch, data.lane)
+            self.declare(stream, data.first_seq, data.last_seq, data.events)
+        elif isinstance(entry, EventEntry) and entry.edge is not None:
+            if event.kind == "edge.hole":
+                stream = Stream(entry.site, entry.edge, data.epoch, data.lane)
+                self.account(stream).passed.update(range(data.first_seq, data.last_seq + 1))
+            elif event.kind == "edge.epoch_abandoned":
+                self.abandoned += 1
+
+    def declare(self, stream: Stream, first: int, last: int, events: int) -> None:
+        """Take a note that the batches ``first``..``last`` with so many events were dropped."""
+        self._notes[_Note(stream, first, last)] = events
+
+    def close(self) -> None:
+        """Settle the passed seqs against the notes that count them.
+
+        What may have arrived before it was dropped has a note of its own: when it did arrive,
+        nothing was lost by that.
+        """
+        counted: dict[Stream, set[int]] = {}
+        for (stream, first, last), events in self._notes.items():
+            account = self.account(stream)
+            seqs = range(first, last + 1)
+            # Behind the last that came no hole is known: nothing has come to show it.
+            beyond = {seq for seq in seqs if seq > account.last}
+            missing = account.passed.intersection(seqs) | beyond
+            if not missing:
+                continue  # it came after all
+            if len(missing) < len(seqs):
+                account.torn += len(seqs) - len(missing)
+            fresh = missing - counted.setdefault(stream, set())
+            counted[stream] |= missing
+            account.beyond += len(beyond & fresh)
+            account.dropped += events if fresh else 0
+        for stream, account in self.accounts.items():
+            account.undeclared = len(account.passed - counted.get(stream, set()))
+
+
+def _events(entry: LogEntry) -> Iterator[Event]:
+    if isinstance(entry, BatchEntry):
+        yield from (event for _, event in entry.batch.events)
+    elif isinstance(entry, EventEntry):
+        yield entry.event
+    elif isinstance(entry, ReplayEntry):
+        yield from (event for _, event in entry.contents.events)

@@ -1,0 +1,204 @@
+"""The audit: what agrees is exact, and each way not to agree is named."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from core.contracts.batch import Batch, Reject
+from core.contracts.codec import Event, make_event
+from core.contracts.events import Lane
+from core.contracts.log import BatchEntry, EventEntry, LogEntry
+from core.contracts.ports import Point
+from core.runtime.settings import Settings
+from core.storage.journal import Append, Journal, OnFull
+from core.storage.records import Records
+from core.storage.series import open_writer
+from edge.outbox import open_journal
+from estate.audit import FOREVER, Audit
+from estate.cli import app
+from estate.ledger import Ledger, Stream
+from estate.street import StreetAudit
+from tests.wire.harness import CLOCK
+
+EPOCH = "0d7e6c9e-epoch-1"
+READINGS = Stream("s", "e", EPOCH, "reading")
+
+
+def reading(at: int) -> Event:
+    return make_event("meter.reading", device="m", at=at, seen=at, data={"medium": "electricity"})
+
+
+def batch(seq: int, *events: Event, lane: Lane = Lane.READING, rejects: int = 0) -> LogEntry:
+    refused = [Reject(len(events) + n, "no such kind", "kind", b"{}") for n in range(rejects)]
+    body = Batch("e", EPOCH, lane, seq, 1, 1, list(enumerate(events)), refused)
+    return BatchEntry(seq, 1_000 * seq, "s", body)
+
+
+def hole(first: int, last: int) -> LogEntry:
+    data = {"epoch": EPOCH, "lane": "reading", "first_seq": first, "last_seq": last}
+    return EventEntry(
+        99, 99, "s", "e", 1, make_event("edge.hole", device="e", at=9, seen=9, data=data)
+    )
+
+
+def note(first: int, last: int, events: int) -> Event:
+    data = {
+        "lane": "reading", "first_seq": first, "last_seq": last, "events": events,
+        "reason": "budget",
+    }  # fmt: skip
+    return make_event("edge.dropped", device="e", at=9, seen=9, data=data)
+
+
+def ledger(*entries: LogEntry, start: int = 0, end: int = FOREVER) -> Ledger:
+    made = Ledger(start, end)
+    made.fold(entries)
+    made.close()
+    return made
+
+
+def found(made: Ledger, letters: int = 0, **stored: int) -> Audit:
+    kinds = Counter({name.replace("_", "."): n for name, n in stored.items()})
+    return Audit(made, kinds, Counter(), letters, 0)
+
+
+def test_what_came_once_and_is_stored_is_exact() -> None:
+    audit = found(ledger(batch(1, reading(1)), batch(2, reading(2), rejects=1)), 1, meter_reading=2)
+    assert audit.exact, list(audit.problems())
+    assert (audit.journalled, audit.dead, audit.declared) == (3, 1, 0)
+
+
+def test_what_was_dropped_and_counted_is_exact() -> None:
+    made = ledger(
+        batch(1, note(2, 4, 30), lane=Lane.EVENT),
+        batch(1, reading(1)),
+        hole(2, 4),
+        batch(5, reading(5)),
+    )
+    audit = found(made, meter_reading=2, edge_dropped=1, edge_hole=1)
+    assert audit.exact, list(audit.problems())
+    assert audit.declared == 30
+
+
+def test_a_lane_of_which_all_was_dropped_is_known_by_its_notes_alone() -> None:
+    made = ledger(batch(1, note(1, 5, 64), lane=Lane.EVENT))
+    assert (made.accounts[READINGS].dropped, made.accounts[READINGS].beyond) == (64, 5)
+    assert found(made, edge_dropped=1).exact
+
+
+def test_a_note_of_what_came_all_the_same_declares_nothing() -> None:
+    made = ledger(batch(1, reading(1)), batch(1, note(1, 1, 1), lane=Lane.EVENT))
+    audit = found(made, meter_reading=1, edge_dropped=1)
+    assert audit.exact
+    assert audit.declared == 0
+
+
+@pytest.mark.parametrize(
+    ("entries", "problem"),
+    [
+        ((batch(1, reading(1)), batch(3, reading(3))), "1 batches are missing"),
+        ((batch(1, reading(1)), batch(1, reading(1))), "came twice or out of order"),
+        ((batch(1, reading(1)), hole(2, 3), batch(4)), "2 batches were passed over and never"),
+        (
+            (batch(1), batch(2), hole(3, 3), batch(1, note(2, 3, 8), lane=Lane.EVENT)),
+            "1 batches came although they were declared dropped",
+        ),
+    ],
+)
+def test_what_a_lane_lacks_is_named(entries: tuple[LogEntry, ...], problem: str) -> None:
+    made = ledger(*entries)
+    assert not made.accounts[READINGS].exact
+    assert problem in "\n".join(found(made).problems())
+
+
+def test_a_store_that_holds_too_little_or_too_much_is_named() -> None:
+    made = ledger(batch(1, reading(1), reading(2)))
+    assert found(made, meter_reading=2).exact
+    for stored in (1, 3):
+        assert f"{stored} stored" in "\n".join(found(made, meter_reading=stored).problems())
+    assert "dead letters" in "\n".join(found(made, 1, meter_reading=2).problems())
+
+
+def test_a_period_counts_events_by_their_own_time() -> None:
+    entries = [batch(1, reading(10), reading(20)), batch(2, reading(30))]
+    assert ledger(*entries, start=15, end=31).kinds == {"meter.reading": 2}
+
+
+def test_a_street_is_exact_when_all_that_was_sent_is_logged() -> None:
+    audit = found(ledger(batch(1, reading(1))), meter_reading=1)
+    assert StreetAudit(Counter({"meter.reading": 1}), audit).exact
+    short = StreetAudit(Counter({"meter.reading": 2}), audit)
+    assert not short.exact
+    assert "NOT EXACT: 1" in "\n".join(short.lines())
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Callable[..., tuple[int, str]]:
+    """A data folder with a log, a store and an outbox; returns how to audit it."""
+    settings = Settings(data=tmp_path)
+    Records(settings.records_url).open().close()
+    log = Journal(
+        tmp_path / "collector.sqlite", owner="collector", budget=1 << 30, on_full=OnFull.REFUSE
+    )
+    log.open()
+    outbox = open_journal(tmp_path / "edges" / "e" / "outbox.sqlite", "e", 1 << 30, CLOCK)
+    epoch, now = outbox.epoch, CLOCK.now_ms()
+    body = (
+        f'{{"edge":"e","epoch":"{epoch}","lane":"reading","seq":1,"oldest":1,"sealed_at":1,'
+        f'"events":[{{"at":{now},"seen":{now},"device":"m","kind":"meter.reading",'
+        '"data":{"medium":"electricity"}}]}'
+    ).encode()
+    log.append(Append(f"batch/s/e/{epoch}/reading", body, 1_000)).result()
+    outbox.append(*[Append("reading", body, 1_000) for _ in range(3)]).result()
+    outbox.note_sent("reading", 1).result()
+    outbox.acknowledge("reading", 1).result()
+    identity = log.epoch
+    outbox.close()
+    log.close()
+    writer = open_writer(settings, log=identity)
+    writer.write([(1, Point(now * 1_000_000 + 1_000, "s", reading(now)))], 1)
+    writer.close()
+
+    def run(*options: str) -> tuple[int, str]:
+        done = CliRunner().invoke(
+            app, ["audit", *options], env={"ESTATE_DATA": str(tmp_path)}, catch_exceptions=False
+        )
+        return done.exit_code, done.output
+
+    return run
+
+
+def test_the_command_says_exact_and_what_waits(system: Callable[..., tuple[int, str]]) -> None:
+    code, text = system("--json")
+    document = json.loads(text)
+    assert (code, document["exact"]) == (0, True)
+    (lane,) = document["lanes"]
+    assert (lane["batches"], lane["waiting_batches"], lane["site"]) == (1, 2, "s")
+    assert document["stored"] == {"meter.reading": 1}
+    code, text = system()
+    assert code == 0
+    assert text.strip().endswith("exact")
+
+
+def test_a_store_that_does_not_agree_is_named_and_the_exit_code_is_one(
+    system: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    now = CLOCK.now_ms()
+    writer = open_writer(Settings(data=tmp_path), log="another")
+    writer.write([(1, Point(now * 1_000_000, "s", reading(now)))], 1)
+    writer.close()
+    code, text = system()
+    assert code == 1
+    assert "NOT EXACT: meter.reading: 1 in the log, 2 stored" in text
+
+
+def test_a_period_is_a_time_with_an_offset(system: Callable[..., tuple[int, str]]) -> None:
+    assert system("--from", "1970-01-01T00:00:02+00:00")[0] == 0
+    code, text = system("--from", "yesterday")
+    assert code == 2
+    assert "--from" in text
