@@ -17,6 +17,7 @@ from core.runtime.clock import ScaledClock
 from core.runtime.lifecycle import end_process, watch_parent
 from core.runtime.settings import Settings
 from estate import asking, edge_cli, traffic
+from estate.broker_config.cli import broker_config
 from estate.command_line import SettingsFile
 from estate.command_line import plainly as _plainly
 from estate.command_line import prepare as _prepare
@@ -212,6 +213,7 @@ def simulate(
 app.command()(_plainly(traffic.record))
 app.command()(_plainly(traffic.replay))
 app.command()(_plainly(asking.command))
+app.command("broker-config")(_plainly(broker_config))
 
 
 @app.command("sign-in-link")
