@@ -168,8 +168,8 @@ def _tell(
         f"\nBroker: bring {root / 'broker'} to its machine"
         + (f" as {state.installed}" if state.installed else "")
         + ", readable by mosquitto's account only;\n"
-        "        start `mosquitto -c …/mosquitto.conf`, after changes send it SIGHUP (a restart "
-        "after --renew broker).\n"
+        "        start `mosquitto -c …/mosquitto.conf`; after changes send it SIGHUP, after other "
+        "ports or addresses start it anew.\n"
         f"Edges and devices: {state.hosts[0]}:{state.port}. "
         f"The system's own parts: {state.hosts[0]}:{state.house_port}.\n"
         "Each part: bring its folder to its machine and put the section of broker.yaml into its "

@@ -56,6 +56,14 @@ def certificate(folder: Path, place: str) -> x509.Certificate:
     return x509.load_pem_x509_certificate((folder / place / "cert.pem").read_bytes())
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that no test changes."""
+    folder = tmp_path_factory.mktemp("written")
+    broker_config(folder, *BASE)
+    return folder
+
+
 def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
     broker_config(tmp_path, *BASE)
     before = contents(tmp_path)
@@ -110,9 +118,8 @@ def test_what_is_printed_for_each_part_can_be_loaded(tmp_path: Path) -> None:
         assert all(file is not None and file.is_file() for file in files)
 
 
-def test_keys_are_for_their_owner_only(tmp_path: Path) -> None:
-    broker_config(tmp_path, *BASE)
-    keys = [*tmp_path.rglob("*.key"), *tmp_path.rglob("key.pem"), tmp_path / "ca" / "state.json"]
+def test_keys_are_for_their_owner_only(written: Path) -> None:
+    keys = [*written.rglob("*.key"), *written.rglob("key.pem"), written / "ca" / "state.json"]
     assert len(keys) == 2 + 1 + 3 + 1 + 2 + 1
     assert {path.stat().st_mode & 0o777 for path in keys} == {0o600}
 
@@ -197,12 +204,11 @@ def test_what_an_option_named_can_be_taken_back(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_named_and_changes_nothing(
-    tmp_path: Path, options: tuple[str, ...], said: str
+    written: Path, options: tuple[str, ...], said: str
 ) -> None:
-    broker_config(tmp_path, *BASE)
-    before = contents(tmp_path)
-    assert said in refused(tmp_path, *options)
-    assert contents(tmp_path) == before
+    before = contents(written)
+    assert said in refused(written, *options)
+    assert contents(written) == before
 
 
 def test_without_a_host_or_with_a_lost_authority_nothing_is_written(tmp_path: Path) -> None:
@@ -242,7 +248,6 @@ def test_no_id_can_widen_the_list(site: str, sender: str) -> None:
     assert all(line == shared or own.fullmatch(line) for line in lines[3:])
 
 
-def test_the_section_is_plain_yaml(tmp_path: Path) -> None:
-    broker_config(tmp_path, *BASE)
-    text = (tmp_path / "edges" / "gw-7" / "broker.yaml").read_text()
+def test_the_section_is_plain_yaml(written: Path) -> None:
+    text = (written / "edges" / "gw-7" / "broker.yaml").read_text()
     assert set(yaml.safe_load(text)) == {"broker"}
