@@ -195,6 +195,7 @@ class Link:
         The broker's answer is no promise of durability: only a receipt is.
         """
         future: Future[int] = Future()
+        future.set_running_or_notify_cancel()  # who waits no longer must not disturb the answer
         client = self._client
         if client is None or not self.connected:
             future.set_exception(LinkDownError("not connected to the broker"))
