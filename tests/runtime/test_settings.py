@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.contracts.errors import SettingsError
-from core.runtime.settings import Settings, load
+from core.runtime.settings import Settings, load, parse
 
 
 def write(folder: Path, text: str) -> Path:
