@@ -17,7 +17,7 @@ from tests.wire.harness import CLOCK, Collector, run, until
 
 pytestmark = pytest.mark.mosquitto
 
-#: What somebody may have changed, what is said of it, and whose rights it widens.
+#: What somebody may have taken out of the configuration.
 NO_LIST = ("acl_file", "#acl_file")
 NO_CERTIFICATE = ("require_certificate true\nuse_identity_as_username true", "")
 
@@ -100,7 +100,7 @@ def test_a_broker_that_is_away_is_tried_when_it_is_there(tmp_path: Path) -> None
     run(main())
 
 
-def test_brokers_for_one_machine_are_not_tried(caplog: pytest.LogCaptureFixture) -> None:
+def test_brokers_for_one_machine_are_not_tried() -> None:
     assert not is_wanted(BrokerSettings())
     assert not is_wanted(BrokerSettings(embedded=False, host=HOST))
     assert not is_wanted(BrokerSettings(embedded=False, host="broker.lan"))
