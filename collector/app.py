@@ -25,6 +25,7 @@ from core.contracts import topics
 from core.contracts.batch import CollectorStatus, Receipt, answers
 from core.contracts.codec import encode
 from core.contracts.log import Activation
+from core.runtime import canary
 from core.runtime.clock import Clock, ScaledClock
 from core.runtime.link import Link, LinkOptions, Will
 from core.runtime.metrics import Source
@@ -146,10 +147,9 @@ class CollectorApp:
             ),
         )
         plain.subscribe(topics.ALL_EVENTS, self._ingest.on_plain)
-        plain.start()
         self._stack.callback(plain.stop)
-        self._link.start()
         self._stack.callback(lambda: self._link.stop([self._farewell()]))
+        self._listen(plain)
         self._announcer.start()
         self._stack.callback(self._announcer.stop)
         replays = Replays(self.records, self.journal, self._clock, self._ingest)
@@ -166,6 +166,25 @@ class CollectorApp:
             announcer=self._announcer,
             links={"batches": self._link, "plain": plain},
         )
+
+    def _listen(self, plain: Link) -> None:
+        """Connect; a broker that others reach is tried first, since topics are believed."""
+
+        def connect() -> None:
+            plain.start()
+            self._link.start()
+
+        broker = self._settings.broker
+        if not canary.is_wanted(broker):
+            connect()
+            return
+        gate = canary.Gate(broker, self._name, passed=connect, failed=self._exposed)
+        self._stack.callback(gate.stop)
+        gate.start()
+
+    def _exposed(self, error: BaseException) -> None:
+        if self._on_failure is not None:
+            self._on_failure(error)
 
     def _publish_receipt(self, site: str, edge: str, receipt: Receipt, birth: int) -> None:
         self._link.publish(

@@ -27,6 +27,7 @@ from estate import (
     letters_cli,
     traffic,
 )
+from estate.broker_config.cli import broker_config
 from estate.command_line import SettingsFile
 from estate.command_line import plainly as _plainly
 from estate.command_line import prepare as _prepare
@@ -231,6 +232,7 @@ app.command()(_plainly(asking.command))
 app.command("backup")(_plainly(backup_cli.backup))
 app.command("restore")(_plainly(backup_cli.restore))
 app.command("export")(_plainly(export_cli.command))
+app.command("broker-config")(_plainly(broker_config))
 
 
 @app.command("sign-in-link")

@@ -214,6 +214,22 @@ def mosquitto_server(tmp: Path, conf: str = "") -> Iterator[Server]:
 
 
 @contextlib.contextmanager
+def configured_mosquitto(tmp: Path, configure: Callable[[int], Path]) -> Iterator[Server]:
+    """Run mosquitto on what ``configure`` writes for a port: a folder with ``mosquitto.conf``."""
+    program = binary("mosquitto")
+
+    def build(port: int) -> Server:
+        path = tmp / f"mosquitto-{port}.conf"
+        user = "user root\n" if os.geteuid() == 0 else ""
+        path.write_text(f"{user}include_dir {configure(port)}\n")
+        command = _bound([program, "-c", str(path)])
+        return Server("mosquitto", port, command, lambda: _accepts(port), tmp)
+
+    with _running(build) as server:
+        yield server
+
+
+@contextlib.contextmanager
 def influxdb_server(tmp: Path, *, auth: bool = False) -> Iterator[Server]:
     """Run InfluxDB 1.x; with ``auth`` the first CREATE USER … WITH ALL PRIVILEGES is free."""
     program = binary("influxd")

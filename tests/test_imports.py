@@ -151,6 +151,7 @@ def test_the_pure_parts_stay_pure(part: str) -> None:
         ("bacpypes3", ("edge.drivers.bacnet", "simulators.devices")),
         ("jmespath", ("edge.mapping",)),
         ("dlt645", ("edge.drivers", "simulators")),
+        ("cryptography", ("estate.broker_config", "estate.doctor")),
     ],
 )
 def test_a_library_is_known_in_few_places(module: str, homes: tuple[str, ...]) -> None:

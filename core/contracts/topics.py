@@ -16,6 +16,7 @@ ALL_BATCHES = f"{ROOT}/+/+/batch"
 ALL_STATUS = f"{ROOT}/+/+/status"
 ALL_EVENTS = f"{ROOT}/+/+/event"
 ALL_RECEIPTS = f"{ROOT}/+/+/receipt"
+ALL_COMMANDS = f"{ROOT}/+/+/command"
 ALL_REPLIES = f"{ROOT}/+/+/reply"
 ALL_ALERTS = f"{ROOT}/+/alert/+"
 ALL_COLOURS = f"{ROOT}/+/colour"
@@ -27,6 +28,12 @@ class Address:
 
     site: str
     sender: str
+
+
+#: The edge that does not exist, whose name a broker's canary bears (ADR 0017).
+CANARY = Address("canary", "canary")
+#: Another such edge: nobody may publish for it.
+CANARY_OTHER = Address("canary", "forbidden")
 
 
 def batch(site: str, edge: str) -> str:

@@ -26,12 +26,15 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from core.contracts.errors import RetryableError, SettingsError
+from core.runtime import link_loop
 from core.runtime.settings import BrokerSettings
 
 log = structlog.get_logger(__name__)
 
-_RECEIVE_MAXIMUM = 2_000
-_MAXIMUM_PACKET = 1 << 20
+#: Messages that may be under way to us, or from us, unconfirmed.
+RECEIVE_MAXIMUM = 2_000
+#: The longest packet that is taken (bytes).
+MAXIMUM_PACKET = 1 << 20
 #: A connection that stood for so long (s) is followed by a first attempt at once.
 _STEADY_S = 10.0
 
@@ -41,7 +44,11 @@ class LinkDownError(RetryableError):
 
 
 class NotDeliveredError(RetryableError):
-    """The broker refused a message."""
+    """The broker refused a message; ``code`` is its MQTT 5 reason."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        super().__init__(f"the broker refused the message (0x{code:02x})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +116,9 @@ class Link:
         self._answers = threading.Lock()
         self.handler_errors = 0
         self.connections = 0
+        self.failed_attempts = 0
+        """Connections that ended before they stood, because the other side was not there or not
+        willing."""
 
     def subscribe(
         self,
@@ -185,6 +195,7 @@ class Link:
         The broker's answer is no promise of durability: only a receipt is.
         """
         future: Future[int] = Future()
+        future.set_running_or_notify_cancel()  # who waits no longer must not disturb the answer
         client = self._client
         if client is None or not self.connected:
             future.set_exception(LinkDownError("not connected to the broker"))
@@ -223,6 +234,8 @@ class Link:
                 # A secret that cannot be read now, a malformed packet: the link goes on.
                 log.exception("connection failed", client=self._options.client_id)
                 error = str(failure) or type(failure).__name__
+            if self._up_since is None:
+                self.failed_attempts += 1
             if self._stopping.is_set():
                 return
             stood = self._up_since is not None and (time.monotonic() - self._up_since >= _STEADY_S)
@@ -239,8 +252,8 @@ class Link:
         client = self._make_client()
         connect = _properties(PacketTypes.CONNECT)
         connect.SessionExpiryInterval = self._options.session_expiry_s
-        connect.ReceiveMaximum = _RECEIVE_MAXIMUM
-        connect.MaximumPacketSize = _MAXIMUM_PACKET
+        connect.ReceiveMaximum = RECEIVE_MAXIMUM
+        connect.MaximumPacketSize = MAXIMUM_PACKET
         self._client = client
         reason = "closed"
         try:
@@ -251,8 +264,7 @@ class Link:
                 clean_start=self._options.session_expiry_s == 0,
                 properties=connect,
             )
-            code = client.loop_forever(retry_first_connection=False)
-            reason = paho.error_string(code)
+            reason = link_loop.run(client)
         except (OSError, ValueError) as error:  # unreachable, TLS refused, bad host name
             reason = str(error) or type(error).__name__
         finally:
@@ -272,7 +284,7 @@ class Link:
             manual_ack=self._options.manual_ack,
             reconnect_on_failure=False,
         )
-        client.max_inflight_messages_set(_RECEIVE_MAXIMUM)
+        client.max_inflight_messages_set(RECEIVE_MAXIMUM)
         client.suppress_exceptions = False
         identify(client, self._broker)
         if self._options.will is not None:
@@ -389,7 +401,7 @@ def _properties(packet: int) -> Any:
 
 def _answer(future: Future[int], code: int) -> None:
     if code >= 0x80:
-        future.set_exception(NotDeliveredError(f"the broker refused the message (0x{code:02x})"))
+        future.set_exception(NotDeliveredError(code))
     else:
         future.set_result(code)
 

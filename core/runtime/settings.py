@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from core.contracts.errors import SettingsError
 
@@ -41,6 +41,25 @@ class BrokerSettings(_Section):
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
+    canary: bool = True
+    """Before the collector listens it tries what an edge must not be able to do, and refuses to
+    run when the broker allows it. Only where ``cert_file`` is set and the broker is not embedded.
+    """
+    canary_port: Port | None = None
+    """Where the edges connect to the broker, when that is another port."""
+    canary_cert_file: Path | None = None
+    """A certificate with an edge's rights, made by `estate broker-config`."""
+    canary_key_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> BrokerSettings:
+        for prefix in ("", "canary_"):
+            cert, key = (getattr(self, f"{prefix}{name}_file") for name in ("cert", "key"))
+            if (cert is None) != (key is None):
+                raise ValueError(f"give {prefix}cert_file and {prefix}key_file together")
+            if cert is not None and self.ca_file is None:
+                raise ValueError(f"{prefix}cert_file needs ca_file, or nothing would be encrypted")
+        return self
 
 
 class InfluxSettings(_Section):

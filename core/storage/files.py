@@ -7,15 +7,20 @@ import uuid
 from pathlib import Path
 
 
-def write_whole(path: Path, content: bytes, *, synced: bool = True) -> None:
+def write_whole(path: Path, content: bytes, *, synced: bool = True, private: bool = False) -> None:
     """Write a file that is either whole or not there; raise OSError.
 
     ``synced``: also after a power cut; to keep the file's new name through one, too, sync its
-    folder (:func:`sync_folder`).
+    folder (:func:`sync_folder`). ``private``: nobody but its owner can ever read it.
     """
+    mode = 0o600 if private else 0o666
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags, mode)
+
     draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with draft.open("xb") as file:
+        with open(draft, "xb", opener=opener) as file:
             file.write(content)
             if synced:
                 file.flush()

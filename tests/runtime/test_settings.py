@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.contracts.errors import SettingsError
-from core.runtime.settings import Settings, load
+from core.runtime.settings import Settings, load, parse
 
 
 def write(folder: Path, text: str) -> Path:
@@ -116,3 +116,16 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"data: caf\xe9\n")
     with pytest.raises(SettingsError, match=r"latin\.yaml"):
         load(tmp_path / "latin.yaml", {})
+
+
+@pytest.mark.parametrize(
+    ("broker", "said"),
+    [
+        ({"cert_file": "a"}, "give cert_file and key_file together"),
+        ({"cert_file": "a", "key_file": "b"}, "needs ca_file"),
+        ({"ca_file": "c", "canary_key_file": "b"}, "give canary_cert_file and canary_key_file"),
+    ],
+)
+def test_a_brokers_certificates_are_whole_or_refused(broker: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        parse(Settings, {"broker": broker}, "estate.yaml")

@@ -1,0 +1,1 @@
+"""``estate broker-config``: mosquitto's configuration, certificates and access list (ADR 0017)."""
