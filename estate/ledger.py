@@ -148,7 +148,9 @@ class Ledger:
         nothing was lost by that.
         """
         counted: dict[Stream, set[int]] = {}
-        for (stream, first, last), events in self._notes.items():
+        # A note that was dropped itself may be carried again as a part of a longer one.
+        longest_first = sorted(self._notes.items(), key=lambda item: item[0].first - item[0].last)
+        for (stream, first, last), events in longest_first:
             account = self.account(stream)
             seqs = range(first, last + 1)
             # Behind the last that came no hole is known: nothing has come to show it.

@@ -102,7 +102,13 @@ class _Judge:
                         stones[key] = data.events
         self._holes_declared(edge, stones)
         total = 0
-        for (epoch, lane, first, last), events in stones.items():
+        counted: set[tuple[str, str, int]] = set()
+        # A note that was dropped itself may be carried again as a part of a longer one.
+        for key in sorted(stones, key=lambda key: key[2] - key[3]):
+            epoch, lane, first, last = key
+            seqs = {(epoch, lane, seq) for seq in range(first, last + 1)}
+            events = 0 if seqs <= counted else stones[key]
+            counted |= seqs
             came = set(self.seqs.get((edge.name, epoch, lane), ())) & set(range(first, last + 1))
             if not came:
                 total += events

@@ -55,7 +55,7 @@ class World:
             self.start_ms += 86_400_000 - int(self.seconds * 500)  # across midnight
         names = edge_names(self.chance)
         # Small outboxes evict; large ones never do.
-        self.budget = self.chance.choice([_ROOMY, _ROOMY, _ROOMY, 9_000])
+        self.budget = self.chance.choice([_ROOMY, _ROOMY, _ROOMY, 14_000])
         self.tight = self.budget < _ROOMY
         self.edges = [
             Edge(
