@@ -79,7 +79,8 @@ def _copy_present(folder: Path, target: Path, name: str) -> bool:
 def _copy(source: Path, target: Path) -> None:
     reading = sqlite.connect(source, readonly=True)
     try:
-        writing = sqlite.connect(target, synchronous="FULL")
+        page_bytes: int = reading.execute("PRAGMA page_size").fetchone()[0]
+        writing = sqlite.connect(target, synchronous="FULL", page_bytes=page_bytes)
         try:
             reading.backup(writing)  # in one step: one snapshot, and no starting over
             writing.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

@@ -130,7 +130,8 @@ class Roller:
         self._source = sqlite.connect(folder / file_name(day), readonly=True)
         path = folder / rollup_name(day)
         try:
-            self._target = sqlite.connect(path, synchronous="NORMAL")
+            # A row of one or two kB lies in the tree's own pages only where these are large.
+            self._target = sqlite.connect(path, synchronous="NORMAL", page_bytes=16_384)
             ensure_schema(self._target, path, _SCHEMA)
         except BaseException:
             self._source.close()
