@@ -32,7 +32,7 @@ _MODULE = "collector.companion_process"
 _AGAIN_S = 2.0
 _TOLD_S = 0.5
 #: The projections drain, then the process ends; beyond this it is killed, which loses nothing.
-_STOP_S = 3.0
+_STOP_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,7 +181,7 @@ def unknown_devices(patient: Patient) -> str:
         names = sorted(unknown, key=lambda name: -unknown[name])
         raise BrokenError(
             f"{len(names)} speak that no topology names: {_some(names)}",
-            "add them to the topology file and restart, or silence them",
+            "`estate devices unknown` lists them; adopt them, or name them in the topology file",
         )
     return "none"
 
