@@ -4,7 +4,7 @@ BIN := .venv/bin
 # The fastest Python there is starts the set-up; it finds a suitable one for .venv itself.
 PYTHON := $(firstword $(foreach name,$(BIN)/python python3 python3.13 python3.12 python3.11,$(shell command -v $(name))))
 SETUP = $(or $(PYTHON),$(error no Python on PATH; on Debian: apt-get install python3 python3-venv)) -S scripts/setup.py
-JOBS ?= 3
+JOBS ?= 2
 WAITERS ?= 5
 ARGS ?=
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
