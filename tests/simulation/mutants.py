@@ -89,13 +89,6 @@ MUTANTS = [
         seed=4,
     ),
     Mutant(
-        "a tombstone that is dropped is forgotten",
-        "core.storage.journal.lanes",
-        "found += self._orphans(lane.id, last)",
-        "self._orphans(lane.id, last)",
-        seed=4,
-    ),
-    Mutant(
         "what may have arrived shares a tombstone with what cannot have",
         "core.storage.journal.lanes",
         "uncertain = {lane.name: self._maybe_sent(lane, window) for",
@@ -182,13 +175,6 @@ MUTANTS = [
         "self._settled = position if not refusals else self._written",
         "self._settled = position",
         seed=68,
-    ),
-    Mutant(
-        "the rules' cursor is advanced early",
-        "collector.rules_projection",
-        "projection.save_cursor(session, self._cursor, position, None)",
-        "projection.save_cursor(session, self._cursor, position + 1, None)",
-        seed=48,
     ),
     Mutant(
         "a fold whose storing failed is folded again",

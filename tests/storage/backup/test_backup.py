@@ -82,6 +82,7 @@ def home(tmp_path: Path) -> Path:
                 "broker": {
                     "password_file": str(outside / "token"),
                     "ca_file": "ca.pem",
+                    "cert_file": "ca.pem",
                     "key_file": "gone.key",
                 },
             }
