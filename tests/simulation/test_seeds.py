@@ -1,4 +1,4 @@
-"""A thousand runs, each another mixture of crashes, cuts, duplicates and full disks.
+"""Hundreds of runs, each another mixture of crashes, cuts, duplicates and full disks.
 
 A class is a shard: pytest-xdist gives each to one worker. ``make soak`` runs as many more as
 ``SOAK_SEEDS`` says (``first:last``).
@@ -12,7 +12,7 @@ import pytest
 
 from tests.simulation.world import simulate
 
-SEEDS = 1000
+SEEDS = 500
 _SHARDS = 5
 _AT_ONCE = 20
 _EACH = SEEDS // _SHARDS
