@@ -71,15 +71,8 @@ class Companion:
         self._clock = clock
         self._journal = journal
         self._states = {name: ProjectorState(name) for name in names}
-        self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self.restarts = 0
-
-    @property
-    def pid(self) -> int | None:
-        """Return the process's id, None while there is none."""
-        return None if self._process is None else self._process.pid
 
     def start(self) -> None:
         """Start it in the background."""
@@ -104,7 +97,6 @@ class Companion:
             code = self._attend()
             if self._stopping.is_set():
                 return
-            self.restarts += 1
             log.error("the companion has ended; it is started anew", code=code)
             for name, state in self._states.items():
                 why = f"its process ended with code {code}"
@@ -116,7 +108,7 @@ class Companion:
         mine, theirs = Pipe()
         with mine:
             with theirs:
-                self._process = subprocess.Popen(  # noqa: S603 - this program itself
+                process = subprocess.Popen(  # noqa: S603 - this program itself
                     [sys.executable, "-m", _MODULE, str(theirs.fileno())],
                     stdin=subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(),),
@@ -126,8 +118,8 @@ class Companion:
             teller.start()
             self._hear(mine)
             ended.set()
-            self._process.kill()  # it has ended, or was given its time
-            code = self._process.wait()
+            process.kill()  # it has ended, or was given its time
+            code = process.wait()
             teller.join()
         return code
 
