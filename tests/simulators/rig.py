@@ -7,7 +7,7 @@ folds as it grows, with a tick for each second of the run.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -21,6 +21,9 @@ from core.contracts.log import Activation, ActivationEntry, BatchEntry, EventEnt
 from core.contracts.outputs import AlertOutput
 from core.runtime.clock import ScaledClock
 from edge import config, reload
+from edge.driver import Driver
+from edge.drivers.camera.driver import CameraDriver
+from edge.drivers.camera.settings import CameraSettings
 from edge.runner import Runner
 from rules.builtin import builtin
 from rules.engine import Engine
@@ -37,6 +40,10 @@ EPOCH = "0d7e6c9e-epoch-1"
 _FLATS = 2
 #: Within so many real seconds every device must have answered.
 _READY_S = 25
+#: How long (real) a camera learns its empty scene, in which a car that comes is a part of it, and
+#: so many pictures more: the first of two may have been on its way before.
+_LEARN_S = CameraSettings.model_fields["warm_up_s"].default
+_PICTURES_MORE = 2
 
 
 def fewer_meters(community: Community) -> Community:
@@ -153,6 +160,7 @@ class Rig:
         self.log = Log(topology, self.clock)
         self.simulation = Simulation(self.community, self.clock, broker=("127.0.0.1", 1))
         self.runners: dict[str, Runner] = {}
+        self._drivers: list[Sequence[Driver]] = []
         self._edges = edges or tuple(self.community.edges)
         self._folder = folder
         self._ticking: asyncio.Task[None] | None = None
@@ -167,6 +175,7 @@ class Rig:
             data.mkdir()
             checked = config.from_raw(raw, edge, self._folder)
             built = reload.build(checked, self.clock, data)
+            self._drivers.append(built.drivers)
             self.runners[edge] = Runner(
                 built.drivers, EdgeSink(edge, self.log), self.clock, edge=edge,
                 random=Random(index), derivations=built.derivations,
@@ -193,6 +202,18 @@ class Rig:
         deadline = asyncio.get_running_loop().time() + _READY_S
         while late := self._not_heard():
             assert asyncio.get_running_loop().time() < deadline, late
+            await asyncio.sleep(0.1)
+        await self._scenes_known(deadline)
+
+    async def _scenes_known(self, deadline: float) -> None:
+        """Wait until every camera has learned what its scene looks like when empty."""
+        cameras = [d for drivers in self._drivers for d in drivers if isinstance(d, CameraDriver)]
+        if not cameras:
+            return
+        await asyncio.sleep(_LEARN_S)
+        enough = [driver.health()["frames"] + _PICTURES_MORE for driver in cameras]
+        while any(d.health()["frames"] < n for d, n in zip(cameras, enough, strict=True)):
+            assert asyncio.get_running_loop().time() < deadline, "pictures do not come"
             await asyncio.sleep(0.1)
 
     def _not_heard(self) -> list[str]:
