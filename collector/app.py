@@ -31,7 +31,7 @@ from core.runtime.link import Link, LinkOptions, Will
 from core.runtime.metrics import Source
 from core.runtime.settings import Settings
 from core.storage.journal import Journal, OnFull
-from core.storage.records import Records
+from core.storage.records import Records, ledger
 
 log = structlog.get_logger(__name__)
 
@@ -99,6 +99,9 @@ class CollectorApp:
         self.records = Records(settings.records_url)
         self.records.open()
         stack.callback(self.records.close)
+        with self.records.session() as session:
+            journal = self.journal
+            ledger.begin(session, journal.epoch, journal.position, self._clock.now_ms())
         self._link = Link(settings.broker, LinkOptions(client_id=self._name, will=self._will))
         self._announcer = Announcer(self.records, self._link, self._clock)
         self._adoptions = Adoptions(self.records, self.journal, self._clock, self._activation)

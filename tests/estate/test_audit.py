@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from core.contracts.batch import Batch, Reject
 from core.contracts.codec import Event, make_event
 from core.contracts.events import Lane
+from core.contracts.ledger import Ledger, Stream
 from core.contracts.log import BatchEntry, EventEntry, LogEntry
 from core.contracts.ports import Point
 from core.runtime.settings import Settings
@@ -22,7 +23,6 @@ from core.storage.series import open_writer
 from edge.outbox import open_journal
 from estate.audit import FOREVER, Audit
 from estate.cli import app
-from estate.ledger import Ledger, Stream
 from estate.street import StreetAudit
 from tests.wire.harness import CLOCK
 
