@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from operator import attrgetter
 
 import structlog
 
@@ -22,6 +23,7 @@ from core.storage.records.ledger import Witness
 log = structlog.get_logger(__name__)
 
 _DAY_NS = 86_400_000 * 1_000_000
+_KIND = attrgetter("event.kind")
 
 
 class SeriesProjection:
@@ -90,11 +92,12 @@ class SeriesProjection:
                 continue
             tally.line(line, entry.pos).stored += len(some) - gone[entry.pos]
             fresh += [point for _, point in some]
-        kinds = Counter([(point.time_ns // _DAY_NS, point.event.kind) for point in fresh])
-        for refusal in refused:
-            pos, point = points[refusal.index]
-            if tally.wants(pos):
-                kinds[point.time_ns // _DAY_NS, point.event.kind] -= 1
+        kinds = _by_day(fresh)
+        kinds.subtract(
+            (point.time_ns // _DAY_NS, point.event.kind)
+            for pos, point in (points[refusal.index] for refusal in refused)
+            if tally.wants(pos)
+        )
         tally.kinds(kinds)
         tally.counted(position)
 
@@ -137,6 +140,18 @@ class SeriesProjection:
     def done(self) -> dict[str, int]:
         """Return how many points were stored, and how many the store refused for good."""
         return {"points": self.points, "refused_points": self.refused}
+
+
+def _by_day(points: list[Point]) -> Counter[tuple[int, str]]:
+    """Count points by day (since the Unix epoch) and kind; nearly always all are of one day."""
+    if not points:
+        return Counter()
+    times = [point.time_ns for point in points]
+    first, last = min(times) // _DAY_NS, max(times) // _DAY_NS
+    if first == last:
+        kinds = Counter(map(_KIND, points))
+        return Counter({(first, kind): number for kind, number in kinds.items()})
+    return Counter([(point.time_ns // _DAY_NS, point.event.kind) for point in points])
 
 
 def points_of(entry: LogEntry) -> list[tuple[int, Point]]:

@@ -97,7 +97,7 @@ def add_stored(session: Session, kinds: Mapping[tuple[int, str], int]) -> None:
     execute_many(
         session,
         statement,
-        [{"day": day, "kind": kind, "stored": n} for (day, kind), n in kinds.items()],
+        [{"day": day, "kind": kind, "stored": n} for (day, kind), n in kinds.items() if n],
     )
 
 
