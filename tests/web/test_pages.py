@@ -7,17 +7,8 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.web.harness import (
-    LIFT,
-    METER,
-    Site,
-    Watched,
-    accounts,
-    readings,
-    trouble,
-    until,
-    watching,
-)
+from tests.web.accounts import accounts
+from tests.web.harness import LIFT, METER, Site, Watched, readings, trouble, until, watching
 
 pytestmark = pytest.mark.chromium
 

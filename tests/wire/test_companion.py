@@ -15,6 +15,7 @@ import yaml
 
 from core.runtime.settings import CollectorSettings
 from core.storage.series import open_reader
+from estate.audit import audit
 from tests.servers import Server
 from tests.wire.harness import FOREVER, Collector, SyntheticEdge, run, topology, until
 
@@ -70,6 +71,12 @@ def test_a_killed_companion_is_started_anew_and_nothing_is_lost_or_doubled(
         await edge.stop()
         await collector.stop()
         assert companions(os.getpid()) == []
+        found = audit(collector.settings)  # the accounts are compared with the log, hour by hour
+        assert found.exact, "\n".join(found.lines())
+        assert found.accounts is not None
+        total = found.accounts.law.total
+        assert (total.received, total.stored) == (sum(every.values()), sum(every.values()))
+        assert (total.dead, total.on_its_way) == (0, 0)
 
     run(main())
 
