@@ -163,9 +163,9 @@ def _add_lines(session: Session, law: Law, log: str, cursors: dict[Witness, int]
         .where(line.start >= law.start, line.start < law.end, line.log == log)
         .group_by(line.site, line.edge, line.lane)
     )  # fmt: skip
-    for site, edge, lane, events, stored, dead, waits, ahead, missing, surplus in session.execute(
-        query
-    ):
+    for site, edge, lane, *sums in session.execute(query):
+        # PostgreSQL adds integers up to decimals.
+        events, stored, dead, waits, ahead, missing, surplus = map(int, sums)
         flow = law.flow(site, edge)
         if lane == REPLAY:
             law.put_back += events + ahead
@@ -243,7 +243,7 @@ def _runs(
         pairs = sorted({(stream.edge, stream.epoch) for stream in only})
         queries = [query.where(tuple_(line.edge, line.epoch).in_(some)) for some in chunks(pairs)]
     return {
-        Stream(site, edge, epoch, lane): (first, last, batches)
+        Stream(site, edge, epoch, lane): (first, last, int(batches))
         for query in queries
         for site, edge, epoch, lane, first, last, batches in session.execute(query)
     }
