@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from http import HTTPStatus
-from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from core.storage.records import conservation
 from core.storage.records.conservation import Flow, Law
@@ -14,23 +12,19 @@ from core.storage.records.ledger import DAY_MS
 from dashboard_api.access import Viewer
 from dashboard_api.conservation.schemas import Conservation, Difference, EdgeFlow, FlowView
 from dashboard_api.context import ServicesDep
-from dashboard_api.problems import responses
+from dashboard_api.problems import READS, responses
+from dashboard_api.schemas import MsQuery
 
 router = APIRouter(prefix="/api/v1", tags=["system"])
-#: No day that Python cannot name.
-_MOST = 253_402_300_799_000
-Moment = Annotated[int, Query(ge=0, le=_MOST, description="ms since the Unix epoch (UTC)")]
 
 
 @router.get(
     "/conservation",
     summary="Journalled = stored + dead letters + declared dropped + on its way",
-    responses=responses(
-        HTTPStatus.UNAUTHORIZED, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE
-    ),
+    responses=responses(*READS),
 )
 def read_conservation(
-    services: ServicesDep, _: Viewer, start: Moment, end: Moment | None = None
+    services: ServicesDep, _: Viewer, start: MsQuery, end: MsQuery | None = None
 ) -> Conservation:
     """Return the accounts of `[start, end)`, by default up to now, in the collector's time.
 

@@ -19,8 +19,8 @@ from core.runtime.link import Message
 from core.runtime.settings import RecordsSettings, SeriesSettings, Settings
 from core.storage.journal import Journal, OnFull
 from core.storage.records import Records, conservation, ledger, letters, refusals
+from core.storage.records.accounts import Who
 from core.storage.records.conservation import Law
-from core.storage.records.letters import Who
 from core.storage.series import open_reader, open_writer
 from rules.builtin import builtin
 from tests.wire.harness import topology

@@ -3669,7 +3669,6 @@ export interface operations {
     read_conservation: {
         parameters: {
             query: {
-                /** @description ms since the Unix epoch (UTC) */
                 start: number;
                 end?: number | null;
             };
