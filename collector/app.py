@@ -12,7 +12,7 @@ import structlog
 
 from collector.adoptions import Adoptions
 from collector.announce import Announcer
-from collector.companion import Companion
+from collector.companion import Companion, Usage
 from collector.desk import Desk
 from collector.followers import STORES, Followers, at_once, store_projections
 from collector.ingest import Ingest
@@ -133,6 +133,13 @@ class CollectorApp:
     def _states(self) -> list[ProjectorState]:
         return [state for followers in self._followers for state in followers.states()]
 
+    def _usage(self) -> dict[str, Usage]:
+        """Return what the processes beside this one use, by name."""
+        for each in self._followers:
+            if isinstance(each, Companion) and each.usage is not None:
+                return {"companion": each.usage}
+        return {}
+
     def _connect(self) -> None:
         self._ingest = Ingest(self.journal, self._clock, self._publish_receipt)
         self._ingest.start()
@@ -168,6 +175,7 @@ class CollectorApp:
             rules=self._rules,
             announcer=self._announcer,
             links={"batches": self._link, "plain": plain},
+            usage=self._usage,
         )
 
     def _listen(self, plain: Link) -> None:

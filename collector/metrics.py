@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from prometheus_client.core import Metric
 
 from collector.announce import Announcer
+from collector.companion import Usage
 from collector.ingest import Ingest
 from collector.projector import ProjectorState, done_by
 from collector.rules_projection import RulesProjection
@@ -109,6 +110,15 @@ ANNOUNCE_FAILURES = Spec(
     "estate_collector_announce_failures_total", "counter", "Failures of the announcer."
 )
 
+CPU = Spec(
+    "estate_collector_process_cpu_seconds_total", "counter",
+    "CPU time of the process beside the collector's that follows the log into the stores.",
+    ("process",),
+)  # fmt: skip
+MEMORY = Spec(
+    "estate_collector_process_resident_memory_bytes", "gauge", "Its resident memory.", ("process",)
+)
+
 _FAMILIES = ("batch", "status", "plain")
 
 
@@ -124,10 +134,18 @@ class CollectorMetrics:
     rules: RulesProjection
     announcer: Announcer
     links: Mapping[str, Link]
+    usage: Callable[[], dict[str, Usage]]
 
     def sources(self) -> Sequence[Source]:
         """Return what a scrape asks."""
-        return (self._counts, self._journal, self._rules, lambda: links(self.links))
+        return (
+            self._counts, self._journal, self._rules, self._processes, lambda: links(self.links)
+        )  # fmt: skip
+
+    def _processes(self) -> Iterator[Metric]:
+        usage = self.usage()
+        yield CPU.each({name: used.cpu_s for name, used in usage.items()})
+        yield MEMORY.each({name: used.resident_bytes for name, used in usage.items()})
 
     def _counts(self) -> Iterator[Metric]:
         counts = dict(self.ingest.counts)
