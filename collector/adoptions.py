@@ -9,6 +9,7 @@ import structlog
 from core.contracts.adoption import merge
 from core.contracts.codec import encode
 from core.contracts.log import ACTIVATION, Activation
+from core.contracts.topology import load, narrowed
 from core.runtime.clock import Clock
 from core.storage.journal import Append, Journal
 from core.storage.records import Records, adoptions, counters
@@ -22,12 +23,19 @@ class Adoptions:
     name = "adoptions"
 
     def __init__(
-        self, records: Records, journal: Journal, clock: Clock, activation: Activation
+        self,
+        records: Records,
+        journal: Journal,
+        clock: Clock,
+        activation: Activation,
+        site: str | None = None,
     ) -> None:
+        """``site`` is the one that the log is about, where it is about one only."""
         self._records = records
         self._journal = journal
         self._clock = clock
         self._activation = activation
+        self._site = site
         self._seen = -1
 
     def step(self) -> None:
@@ -42,7 +50,10 @@ class Adoptions:
         with self._records.reading() as session:
             seen, adopted = adoptions.adopted(session)
         merged = merge(self._activation.topology, adopted)
-        body = encode(Activation(topology=merged.topology, rules=self._activation.rules))
+        topology = merged.topology
+        if self._site is not None:
+            topology = narrowed(load(topology), self._site)
+        body = encode(Activation(topology=topology, rules=self._activation.rules))
         mark = hashlib.blake2b(body, digest_size=16).digest()
         last = self._journal.last_seqs().get(ACTIVATION, 0)
         now = self._clock.now_ms()

@@ -65,6 +65,16 @@ class EdgeRegister:
         finally:
             reader.close()
 
+    def inherit(self, site: str, online: dict[str, str]) -> None:
+        """Take over which edges of a site were online, by their epochs."""
+        for edge, epoch in online.items():
+            self._edges[site, edge] = _Edge(online=True, epoch=epoch)
+
+    def epoch(self, site: str, edge: str) -> str:
+        """Return the epoch in which an edge was last heard of, empty where it was not."""
+        known = self._edges.get((site, edge))
+        return "" if known is None else known.epoch
+
     def birth(self, site: str, edge: str) -> int:
         """Return the clock of the birth that an edge's receipts answer, 0 without one."""
         known = self._edges.get((site, edge))

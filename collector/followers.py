@@ -21,14 +21,23 @@ STORES = (SeriesProjection.name, MediaProjection.name)
 
 
 def store_projections(
-    settings: Settings, records: Records, clock: Clock, log_id: str
+    settings: Settings, records: Records, clock: Clock, log_id: str, site: str | None = None
 ) -> list[Projection]:
-    """Return the projections into the series store and the media store."""
+    """Return the projections into the series store and the media store.
+
+    ``site`` is the one that the log is about, where other logs of it came before.
+    """
     return [
         SeriesProjection(
-            lambda: open_writer(settings, log=log_id, clock=clock), records, clock, log_id
+            lambda: open_writer(settings, log=log_id, clock=clock),
+            records,
+            clock,
+            log_id,
+            steady=site is not None,
         ),
-        MediaProjection(MediaStore(settings.data / "media"), records, clock, log_id),
+        MediaProjection(
+            MediaStore(settings.data / "media"), records, clock, log_id, steady=site is not None
+        ),
     ]
 
 

@@ -156,11 +156,13 @@ def collector(
 ) -> None:
     """Start the collector: ingest, receipts, series and rules."""
     from collector.app import CollectorApp
+    from collector.shared_app import SharedCollectorApp
     from estate.activation import read_activation
 
     loaded, clock = _prepare(settings_file, "collector")
     activation = read_activation(loaded, topology)
-    part = CollectorApp(loaded, clock, activation=activation, on_failure=end_process)
+    kind = SharedCollectorApp if loaded.collector.shared else CollectorApp
+    part = kind(loaded, clock, activation=activation, on_failure=end_process)
     _serve(part, loaded, "collector", "The collector runs.")
 
 

@@ -242,3 +242,34 @@ def load(raw: Any) -> Topology:
         first = error.errors(include_url=False)[0]
         path = ".".join(str(part) for part in first["loc"])
         raise ContractError(first["msg"].removeprefix("Value error, "), field=path) from None
+
+
+def narrowed(topology: Topology, site: str) -> dict[str, Any]:
+    """Return the part of a topology that one site's collector works with, as a file has it.
+
+    It keeps the nodes above the site, and of devices and edges the site's. Raises
+    :class:`ContractError` where one of its edges reads a device of another site, which cannot
+    be another collector's.
+    """
+    inside = {node.id for node in topology.nodes if topology.site_of(node.id) == site}
+    above = {node.id for node in topology.ancestors(site)}
+    edges = {edge.id for edge in topology.edges if edge.site == site}
+    devices = []
+    for device in topology.devices:
+        if device.edge in edges and device.node not in inside | above:
+            raise ContractError(
+                f"edge {device.edge} of site {site} reads it, and it is at {device.node}",
+                field=f"devices.{device.id}.edge",
+                remedy="give it an edge of its own site, or one collector to both",
+            )
+        if device.edge in edges or (device.edge is None and device.node in inside):
+            devices.append(device)
+    part = topology.model_copy(
+        update={
+            "nodes": [node for node in topology.nodes if node.id in inside | above],
+            "edges": [edge for edge in topology.edges if edge.site == site],
+            "devices": devices,
+            "groups": [],
+        }
+    )
+    return part.model_dump(mode="json", exclude_unset=True)
