@@ -11,7 +11,7 @@ from core.contracts.codec import encode
 from core.contracts.log import ACTIVATION, Activation
 from core.contracts.topology import load, narrowed
 from core.runtime.clock import Clock
-from core.storage.journal import Append, Journal
+from core.storage.journal import Append, Log
 from core.storage.records import Records, adoptions, counters
 
 log = structlog.get_logger(__name__)
@@ -25,7 +25,7 @@ class Adoptions:
     def __init__(
         self,
         records: Records,
-        journal: Journal,
+        journal: Log,
         clock: Clock,
         activation: Activation,
         site: str | None = None,
@@ -46,7 +46,7 @@ class Adoptions:
         self.activate()
 
     def activate(self) -> None:
-        """Journal topology and rules if they differ from those that hold."""
+        """Log topology and rules if they differ from those that hold."""
         with self._records.reading() as session:
             seen, adopted = adoptions.adopted(session)
         merged = merge(self._activation.topology, adopted)

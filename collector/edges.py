@@ -19,7 +19,7 @@ from core.contracts.events import Lane
 from core.contracts.log import control_lane
 from core.runtime.clock import Clock
 from core.runtime.link import Message
-from core.storage.journal import Append, Journal
+from core.storage.journal import Append, Log
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +42,7 @@ class _Edge:
 class EdgeRegister:
     """The edges that a collector has heard of; used by the ingest's thread only."""
 
-    def __init__(self, journal: Journal, clock: Clock) -> None:
+    def __init__(self, journal: Log, clock: Clock) -> None:
         self._journal = journal
         self._clock = clock
         self._edges: dict[tuple[str, str], _Edge] = {}
@@ -150,7 +150,7 @@ class EdgeRegister:
         known.skewed = skewed
 
     def _note(self, site: str, edge: str, kind: str, data: dict[str, Any]) -> bool:
-        """Journal a note; tell whether it is durable."""
+        """Log a note; tell whether it is durable."""
         error = self._journal.append(self._entry(site, edge, kind, data)).exception()
         if error is not None:
             log.error("not noted", site=site, edge=edge, kind=kind, why=str(error))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
-from collector.feed import DecodedEntries, Feed, FollowedLog
+from collector.feed import DecodedEntries, Feed
 from collector.media_projection import MediaProjection
 from collector.projector import Projection, Projector, ProjectorState
 from collector.series_projection import SeriesProjection
 from core.contracts.log import EVENT_FAMILIES
 from core.runtime.clock import Clock
 from core.runtime.settings import Settings
+from core.storage.journal import FollowedLog
 from core.storage.media import MediaStore
 from core.storage.records import Records
 from core.storage.series import open_writer

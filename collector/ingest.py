@@ -40,7 +40,7 @@ from core.contracts.log import UNREADABLE, Unreadable, encode_media, plain_lane
 from core.contracts.topics import Address
 from core.runtime.clock import Clock
 from core.runtime.link import Message
-from core.storage.journal import Append, Journal, Placed
+from core.storage.journal import Append, Log, Placed
 
 log = structlog.get_logger(__name__)
 
@@ -86,7 +86,7 @@ class Ingest:
 
     def __init__(
         self,
-        journal: Journal,
+        journal: Log,
         clock: Clock,
         publish: PublishReceipt,
         holding: Holding | None = None,
@@ -309,7 +309,7 @@ class Ingest:
         self._keep(message, Append(lane, message.payload, self._clock.now_ms()), "plain")
 
     def _keep(self, message: Message, append: Append, family: str) -> None:
-        """Journal a message that has no receipt; it is acknowledged to the broker afterwards.
+        """Log a message that has no receipt; it is acknowledged to the broker afterwards.
 
         What the log refuses is tried again, since the broker sends it again only to a new
         connection; its Receive Maximum bounds how much can wait like this.

@@ -105,6 +105,11 @@ ANNOUNCE_FAILURES = Spec(
     "estate_collector_announce_failures_total", "counter", "Failures of the announcer."
 )
 
+SITES = Spec("estate_collector_sites", "gauge", "Sites that one of several collectors serves.")
+TAKEN = Spec("estate_collector_sites_taken_total", "counter", "Sites that it took over.")
+LOST = Spec("estate_collector_sites_lost_total", "counter", "Sites that it lost to another.")
+LEASE = Spec("estate_collector_lease_age_seconds", "gauge", "Since its lease was renewed.")
+
 _FAMILIES = ("batch", "status", "plain")
 
 

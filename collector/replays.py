@@ -20,7 +20,7 @@ from core.contracts.letters import Family, Replay, open_letter
 from core.contracts.log import REPLAY
 from core.runtime.clock import Clock
 from core.runtime.link import Message
-from core.storage.journal import Append, Journal
+from core.storage.journal import Append, Log
 from core.storage.records import Records, letters
 from core.storage.records.letters import Asked
 
@@ -41,7 +41,7 @@ class Replays:
     def __init__(
         self,
         records: Records,
-        journal: Journal,
+        journal: Log,
         clock: Clock,
         ingest: Ingest,
         site: str | None = None,

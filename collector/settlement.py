@@ -21,11 +21,20 @@ class _Mark:
     """What became durable together; settled once the log is stored up to ``pos``."""
 
     pos: int = 0
+    first: int = 0
     seqs: dict[StreamKey, int] = field(default_factory=dict)
     calls: list[Callable[[], None]] = field(default_factory=list)
 
+    @property
+    def span(self) -> int:
+        return self.pos - self.first
+
+    def reach(self, pos: int) -> None:
+        self.first = self.first or pos
+        self.pos = max(self.pos, pos)
+
     def join(self, later: _Mark) -> None:
-        self.pos = later.pos
+        self.first, self.pos = self.first or later.first, later.pos
         self.seqs |= later.seqs
         self.calls += later.calls
 
@@ -38,17 +47,18 @@ class Settlement:
 
     def __init__(self) -> None:
         self._marks: deque[_Mark] = deque([_Mark()])
+        self._span = 0
 
     def note(self, key: StreamKey, seq: int, pos: int) -> None:
         """Note a batch's place in the log; positions come in their order."""
         mark = self._marks[-1]
-        mark.pos = max(mark.pos, pos)
+        mark.reach(pos)
         mark.seqs[key] = seq
 
     def when(self, pos: int, then: Callable[[], None]) -> None:
         """Call ``then`` once what is at a position is settled."""
         mark = self._marks[-1]
-        mark.pos = max(mark.pos, pos)
+        mark.reach(pos)
         mark.calls.append(then)
 
     def settle(self, pos: int) -> tuple[dict[StreamKey, int], list[Callable[[], None]]]:
@@ -57,12 +67,18 @@ class Settlement:
         while self._marks and self._marks[0].pos <= pos:
             done.join(self._marks.popleft())
         if len(self._marks) > _MOST_MARKS:
-            joined: deque[_Mark] = deque()
-            while self._marks:
-                joined.append(self._marks.popleft())
-                if self._marks:
-                    joined[-1].join(self._marks.popleft())
-            self._marks = joined
-        if not self._marks or self._marks[-1].pos:
+            self._halve()
+        elif len(self._marks) < _MOST_MARKS // 4:
+            self._span = 0
+        if not self._marks or (self._marks[-1].pos and self._marks[-1].span >= self._span):
             self._marks.append(_Mark())
         return done.seqs, done.calls
+
+    def _halve(self) -> None:
+        """Join neighbours, and from now on gather as many positions before the next mark."""
+        marks, self._marks = self._marks, deque()
+        while marks:
+            self._marks.append(marks.popleft())
+            if marks:
+                self._marks[-1].join(marks.popleft())
+        self._span = (self._marks[-1].pos - self._marks[0].first) // len(self._marks)

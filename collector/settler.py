@@ -9,7 +9,7 @@ import structlog
 from collector.holding import Holding
 from collector.ingest import Ingest
 from core.contracts.errors import EstateError
-from core.storage.journal import Journal
+from core.storage.journal import Log
 
 log = structlog.get_logger(__name__)
 
@@ -19,7 +19,7 @@ _EVERY_S = 1.0
 class Settler:
     """Settles what every projection has stored, in a thread of its own."""
 
-    def __init__(self, journal: Journal, holding: Holding, ingest: Ingest) -> None:
+    def __init__(self, journal: Log, holding: Holding, ingest: Ingest) -> None:
         self._journal = journal
         self._holding = holding
         self._ingest = ingest

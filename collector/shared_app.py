@@ -19,26 +19,22 @@ from prometheus_client.core import Metric
 
 from collector.announce import Announcer
 from collector.desk import Desk
-from collector.metrics import CollectorMetrics
+from collector.metrics import LEASE, LOST, SITES, TAKEN, CollectorMetrics
 from collector.sites import Sites, place
 from collector.station import Station
 from collector.tree import Tree
 from core.contracts import topics
 from core.contracts.errors import EstateError, InUseError, SettingsError
 from core.contracts.log import Activation
+from core.contracts.topology import Level, load, narrowed
 from core.runtime import canary
 from core.runtime.clock import Clock
 from core.runtime.link import Link, LinkOptions, Message
-from core.runtime.metrics import Source, Spec
+from core.runtime.metrics import Source
 from core.runtime.settings import Settings
 from core.storage.records import Records, tenures
 
 log = structlog.get_logger(__name__)
-
-SITES = Spec("estate_collector_sites", "gauge", "Sites that a shared collector serves.")
-TAKEN = Spec("estate_collector_sites_taken_total", "counter", "Sites that it took over.")
-LOST = Spec("estate_collector_sites_lost_total", "counter", "Sites that it lost to another.")
-LEASE = Spec("estate_collector_lease_age_seconds", "gauge", "Since its lease was renewed.")
 
 #: Of a lease's time, when it is renewed, and when it counts as lost to be on the safe side.
 _RENEW, _SAFE = 0.25, 0.85
@@ -93,6 +89,7 @@ class SharedCollectorApp:
         self.records = Records(settings.records_url)
         self.records.open()
         stack.callback(self.records.close)
+        self._check_sites()
         tree = Tree(self.records, self._clock, self._activation)
         tree.step()
         desk = Desk([tree])
@@ -112,6 +109,13 @@ class SharedCollectorApp:
         self._thread = threading.Thread(target=self._run, name="membership", daemon=True)
         stack.callback(self._leave)
         self._begin()
+
+    def _check_sites(self) -> None:
+        """Raise ContractError where two sites of the topology cannot be two collectors'."""
+        topology = load(self._activation.topology)
+        for node in topology.nodes:
+            if node.level is Level.SITE:
+                narrowed(topology, node.id)
 
     def _begin(self) -> None:
         """Connect and join; a broker that others reach is tried first: topics are believed."""
