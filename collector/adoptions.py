@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
-from core.contracts.adoption import merge
+from core.contracts.adoption import Adopted, Merged
 from core.contracts.codec import encode
 from core.contracts.log import ACTIVATION, Activation
-from core.contracts.topology import load, narrowed
 from core.runtime.clock import Clock
 from core.storage.journal import Append, Log
 from core.storage.records import Records, adoptions, counters
 
 log = structlog.get_logger(__name__)
+
+Ground = Callable[[Sequence[Adopted]], Merged]
 
 
 class Adoptions:
@@ -27,15 +29,15 @@ class Adoptions:
         records: Records,
         journal: Log,
         clock: Clock,
-        activation: Activation,
-        site: str | None = None,
+        rules: Mapping[str, str],
+        ground: Ground,
     ) -> None:
-        """``site`` is the one that the log is about, where it is about one only."""
+        """``ground`` adds what was adopted to what the file says."""
         self._records = records
         self._journal = journal
         self._clock = clock
-        self._activation = activation
-        self._site = site
+        self._rules = dict(rules)
+        self._ground = ground
         self._seen = -1
 
     def step(self) -> None:
@@ -46,20 +48,17 @@ class Adoptions:
         self.activate()
 
     def activate(self) -> None:
-        """Log topology and rules if they differ from those that hold."""
+        """Journal topology and rules if they differ from those that hold."""
         with self._records.reading() as session:
             seen, adopted = adoptions.adopted(session)
-        merged = merge(self._activation.topology, adopted)
-        topology = merged.topology
-        if self._site is not None:
-            topology = narrowed(load(topology), self._site)
-        body = encode(Activation(topology=topology, rules=self._activation.rules))
+        merged = self._ground(adopted)
+        body = encode(Activation(topology=merged.topology, rules=self._rules))
         mark = hashlib.blake2b(body, digest_size=16).digest()
         last = self._journal.last_seqs().get(ACTIVATION, 0)
         now = self._clock.now_ms()
         if last == 0 or self._journal.digest(ACTIVATION, last) != mark:
             self._journal.append(Append(ACTIVATION, body, now, events=0, digest=mark)).result()
-            log.info("topology and rules activated", rules=sorted(self._activation.rules))
+            log.info("topology and rules activated", rules=sorted(self._rules))
         if adopted:
             with self._records.session() as session:
                 adoptions.settle(session, merged.superseded, merged.problems, now)

@@ -6,12 +6,14 @@ import asyncio
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 
 from collector.announce import Announcer
 from collector.ingest import Ingest
 from collector.metrics import CollectorMetrics
 from collector.station import Station, StationCounts
 from core.contracts import topics
+from core.contracts.adoption import merge
 from core.contracts.batch import CollectorStatus
 from core.contracts.codec import encode
 from core.contracts.log import Activation
@@ -64,7 +66,8 @@ class CollectorApp:
             self._clock,
             self.records,
             path=settings.data / "collector.sqlite",
-            activation=self._activation,
+            rules=self._activation.rules,
+            ground=partial(merge, self._activation.topology),
             name=self._name,
             on_stored=lambda: self._announcer.wake(),
             will=self._will,

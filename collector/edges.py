@@ -150,7 +150,7 @@ class EdgeRegister:
         known.skewed = skewed
 
     def _note(self, site: str, edge: str, kind: str, data: dict[str, Any]) -> bool:
-        """Log a note; tell whether it is durable."""
+        """Journal a note; tell whether it is durable."""
         error = self._journal.append(self._entry(site, edge, kind, data)).exception()
         if error is not None:
             log.error("not noted", site=site, edge=edge, kind=kind, why=str(error))

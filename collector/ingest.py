@@ -309,7 +309,7 @@ class Ingest:
         self._keep(message, Append(lane, message.payload, self._clock.now_ms()), "plain")
 
     def _keep(self, message: Message, append: Append, family: str) -> None:
-        """Log a message that has no receipt; it is acknowledged to the broker afterwards.
+        """Journal a message that has no receipt; it is acknowledged to the broker afterwards.
 
         What the log refuses is tried again, since the broker sends it again only to a new
         connection; its Receive Maximum bounds how much can wait like this.

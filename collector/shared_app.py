@@ -20,13 +20,13 @@ from prometheus_client.core import Metric
 from collector.announce import Announcer
 from collector.desk import Desk
 from collector.metrics import LEASE, LOST, SITES, TAKEN, CollectorMetrics
+from collector.parts import Parts
 from collector.sites import Sites, place
 from collector.station import Station
 from collector.tree import Tree
 from core.contracts import topics
 from core.contracts.errors import EstateError, InUseError, SettingsError
 from core.contracts.log import Activation
-from core.contracts.topology import Level, load, narrowed
 from core.runtime import canary
 from core.runtime.clock import Clock
 from core.runtime.link import Link, LinkOptions, Message
@@ -89,8 +89,8 @@ class SharedCollectorApp:
         self.records = Records(settings.records_url)
         self.records.open()
         stack.callback(self.records.close)
-        self._check_sites()
-        tree = Tree(self.records, self._clock, self._activation)
+        parts = Parts(self._activation)
+        tree = Tree(self.records, self._clock, parts)
         tree.step()
         desk = Desk([tree])
         desk.start()
@@ -99,8 +99,7 @@ class SharedCollectorApp:
         self._link.subscribe(topics.ALL_STATUS, self._on_status)
         stack.callback(self._link.stop)
         self.sites = Sites(
-            settings, self._clock, self.records, self._activation,
-            lambda: self._announcer, self._on_failure,
+            settings, self._clock, self.records, parts, lambda: self._announcer, self._on_failure,
         )  # fmt: skip
         self._announcer = Announcer(
             self.records, self._link, self._clock, name=place(self._name), owns=self.sites.owns
@@ -109,13 +108,6 @@ class SharedCollectorApp:
         self._thread = threading.Thread(target=self._run, name="membership", daemon=True)
         stack.callback(self._leave)
         self._begin()
-
-    def _check_sites(self) -> None:
-        """Raise ContractError where two sites of the topology cannot be two collectors'."""
-        topology = load(self._activation.topology)
-        for node in topology.nodes:
-            if node.level is Level.SITE:
-                narrowed(topology, node.id)
 
     def _begin(self) -> None:
         """Connect and join; a broker that others reach is tried first: topics are believed."""

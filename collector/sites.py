@@ -12,9 +12,9 @@ from pathlib import Path
 import structlog
 
 from collector.announce import Announcer
+from collector.parts import Parts
 from collector.station import Station
 from collector.tenure import Tenure
-from core.contracts.log import Activation
 from core.runtime.clock import Clock
 from core.runtime.settings import Settings
 from core.storage.records import Records, projection, tenures
@@ -36,14 +36,14 @@ class Sites:
         settings: Settings,
         clock: Clock,
         records: Records,
-        activation: Activation,
+        parts: Parts,
         announcer: Callable[[], Announcer],
         on_failure: Callable[[BaseException], None] | None,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._records = records
-        self._activation = activation
+        self._parts = parts
         self._announcer = announcer
         self._on_failure = on_failure
         self._name = settings.collector.name
@@ -119,7 +119,8 @@ class Sites:
             self._clock,
             self._records,
             path=folder / f"{time.time_ns()}-{uuid.uuid4().hex[:8]}.sqlite",
-            activation=self._activation,
+            rules=self._parts.activation.rules,
+            ground=lambda adopted: self._parts.part(adopted, site),
             name=f"{self._name}:{site}",
             on_stored=lambda: self._announcer().wake(),
             on_failure=self._on_failure,

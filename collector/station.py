@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from collector.adoptions import Adoptions
+from collector.adoptions import Adoptions, Ground
 from collector.companion import Companion
 from collector.desk import Desk
 from collector.followers import STORES, Followers, at_once, store_projections
@@ -26,7 +26,6 @@ from collector.ticker import Ticker
 from core.contracts import topics
 from core.contracts.batch import Receipt, answers
 from core.contracts.codec import encode
-from core.contracts.log import Activation
 from core.runtime.clock import Clock, ScaledClock
 from core.runtime.link import Link, LinkOptions, Will
 from core.runtime.settings import Settings
@@ -62,17 +61,22 @@ class Station:
         records: Records,
         *,
         path: Path,
-        activation: Activation,
+        rules: Mapping[str, str],
+        ground: Ground,
         name: str,
         on_stored: Callable[[], None],
         will: Callable[[], Will] | None = None,
         on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
-        """``name`` owns the journal and is the client id; ``on_stored`` hears of new outputs."""
+        """``name`` owns the journal and is the client id; ``on_stored`` hears of new outputs.
+
+        ``rules`` and ``ground`` (see :class:`Adoptions`) are what is activated.
+        """
         self._settings = settings
         self._clock = clock
         self._records = records
-        self._activation = activation
+        self._rules = rules
+        self._ground = ground
         self._name = name
         self._on_stored = on_stored
         self._stack = ExitStack()
@@ -97,7 +101,7 @@ class Station:
         self._site = None if tenure is None else tenure.site
         holding = None if tenure is None else Holding(self._records, tenure)
         self._adoptions = Adoptions(
-            self._records, self.journal, self._clock, self._activation, self._site
+            self._records, self.journal, self._clock, self._rules, self._ground
         )
         self._adoptions.activate()
         self.ingest = Ingest(self.journal, self._clock, self._publish_receipt, holding)
@@ -155,7 +159,9 @@ class Station:
     def attend(self) -> None:
         """Carry out from now on what people decide about dead letters and unknown devices."""
         replays = Replays(self._records, self.journal, self._clock, self.ingest, self._site)
-        self._desk = Desk([self._adoptions, replays])
+        # Of a hundred stations each would ask the records for itself.
+        every_s = 0.5 if self._site is None else 2.0
+        self._desk = Desk([self._adoptions, replays], every_s)
         self._desk.start()
         self._stack.callback(self._desk.stop)
 

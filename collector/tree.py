@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from core.contracts.adoption import merge
-from core.contracts.log import Activation
+from collector.parts import Parts
 from core.contracts.outputs import TopologyOutput
-from core.contracts.topology import load
 from core.runtime.clock import Clock
 from core.storage.records import Records, adoptions, counters, projection
 
@@ -15,10 +13,10 @@ class Tree:
 
     name = "tree"
 
-    def __init__(self, records: Records, clock: Clock, activation: Activation) -> None:
+    def __init__(self, records: Records, clock: Clock, parts: Parts) -> None:
         self._records = records
         self._clock = clock
-        self._activation = activation
+        self._parts = parts
         self._seen = -1
 
     def step(self) -> None:
@@ -27,7 +25,7 @@ class Tree:
             if counters.read(session, counters.ADOPTIONS) == self._seen:
                 return
             seen, adopted = adoptions.adopted(session)
-        topology = load(merge(self._activation.topology, adopted).topology)
+        topology = self._parts.whole(adopted)
         now = self._clock.now_ms()
         with self._records.session() as session:
             projection.apply(session, [TopologyOutput(now, topology)], now)

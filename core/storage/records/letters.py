@@ -18,8 +18,9 @@ from core.contracts.errors import ContractError
 from core.contracts.letters import Contents, LetterState, Origin, open_letter
 from core.storage.records import accounts, changes, counters
 from core.storage.records.errors import DecidedError, NotFoundError
-from core.storage.records.models import DeadLetterRow, TenureRow
+from core.storage.records.models import DeadLetterRow
 from core.storage.records.refusals import state_of
+from core.storage.records.tenure_models import TenureRow
 
 _MOST_REASON = 200
 

@@ -18,8 +18,9 @@ from sqlalchemy.orm import Session
 from core.contracts.errors import InUseError
 from core.storage.records import counters
 from core.storage.records.errors import LostSiteError, NotFoundError
-from core.storage.records.models import CollectorRow, CursorRow, NodeRow, TenureRow
+from core.storage.records.models import CursorRow, NodeRow
 from core.storage.records.sql import upsert
+from core.storage.records.tenure_models import CollectorRow, TenureRow
 
 Lanes = dict[str, list[tuple[str, dict[str, int]]]]
 """What is stored: ``{edge: [(epoch, {lane: seq})]}``, the newest epoch last."""
