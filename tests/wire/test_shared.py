@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import subprocess
 import sys
@@ -139,6 +140,22 @@ class Shared:
             await asyncio.sleep(0.1)
         return time.monotonic() - began
 
+    def check(self) -> None:
+        """Nothing is lost and nothing is doubled, in the series and in the records."""
+        reader = open_reader(settings_files.load(self.members["north"].file))
+        try:
+            counts = reader.counts(0, FOREVER)
+        finally:
+            reader.close()
+        own = sum(n for kind, n in counts.items() if not kind.startswith("edge."))
+        assert own == self.emitted
+        alerts = self.alerts()
+        assert sum(alerts.values()) == sum(self.forced.values())
+        assert set(alerts.values()) == {1}
+        with self.records.reading() as session:
+            assert not session.scalar(select(func.count()).select_from(DeclaredLoss))
+            assert not session.scalar(select(func.count()).select_from(DeadLetterRow))
+
     def said(self) -> str:
         return "\n".join(member.output.read_text()[-3000:] for member in self.members.values())
 
@@ -147,14 +164,21 @@ class Shared:
 def shared(
     tmp_path: Path, postgresql: PostgresServer, influxdb: Server, influxdb_database: str
 ) -> Iterator[Shared]:
+    url = postgresql.create_database()
+    with together(tmp_path, url, influxdb, influxdb_database) as found:
+        yield found
+    postgresql.drop_database(url)
+
+
+@contextlib.contextmanager
+def together(folder: Path, url: str, influxdb: Server, database: str) -> Iterator[Shared]:
     series = {
         "kind": "influxdb",
-        "influxdb": {"url": influxdb.url, "version": 1, "database": influxdb_database},
+        "influxdb": {"url": influxdb.url, "version": 1, "database": database},
     }
-    url = postgresql.create_database()
     # A broker of its own: what other tests have left retained would be sites to take.
-    with servers.mosquitto_server(tmp_path) as broker:
-        found = Shared(tmp_path, broker, url, series)
+    with servers.mosquitto_server(folder) as broker:
+        found = Shared(folder, broker, url, series)
         try:
             yield found
         finally:
@@ -162,7 +186,6 @@ def shared(
                 if member.process is not None and member.process.poll() is None:
                     member.kill()
             found.records.close()
-    postgresql.drop_database(url)
 
 
 async def eventually(true: Any, what: str, within_s: float = 40) -> None:
@@ -203,20 +226,8 @@ def test_a_collector_is_killed_under_load_and_its_sites_go_on(shared: Shared) ->
             await edge.stop()
 
     run(main(), timeout=180)
-    # Nothing is lost and nothing is doubled, in the series and in the records.
-    reader = open_reader(settings_files.load(shared.members["north"].file))
-    try:
-        counts = reader.counts(0, FOREVER)
-    finally:
-        reader.close()
-    own = sum(n for kind, n in counts.items() if not kind.startswith("edge."))
-    assert own == shared.emitted
-    alerts = shared.alerts()
-    assert sum(alerts.values()) == sum(shared.forced.values())
-    assert set(alerts.values()) == {1}
+    shared.check()
     with shared.records.reading() as session:
-        assert not session.scalar(select(func.count()).select_from(DeclaredLoss))
-        assert not session.scalar(select(func.count()).select_from(DeadLetterRow))
         colours = {row.node: row for row in session.scalars(select(NodeColour))}
     total = {node: row.total for node, row in colours.items()}
     each = DEVICES + 12
@@ -226,3 +237,36 @@ def test_a_collector_is_killed_under_load_and_its_sites_go_on(shared: Shared) ->
     for member in shared.members.values():
         member.stop()
     assert set(shared.owners().values()) == {None}
+
+
+def test_records_that_are_down_cost_the_sites_and_nothing_else(
+    tmp_path: Path, influxdb: Server, influxdb_database: str
+) -> None:
+    """Longer than a lease: nobody can show that a site is his, and the edges keep everything."""
+
+    async def main(shared: Shared, postgres: Server) -> None:
+        shared.members["north"].start()
+        await eventually(lambda: set(shared.owners().values()) == {"north"}, "all sites are taken")
+        for edge in shared.edges:
+            await edge.start()
+        loads = [asyncio.create_task(shared.load(edge)) for edge in shared.edges]
+        await shared.alarmed([await shared.force(site) for site in SITES], 30)
+        await asyncio.to_thread(postgres.stop)
+        output = shared.members["north"].output
+        await eventually(
+            lambda: output.read_text().count("site lost") == len(SITES), "all sites are given up"
+        )
+        forced = [await shared.force(site) for site in SITES]
+        postgres.start()  # here, since a server dies with the thread that started it
+        await shared.alarmed(forced, 30)
+        shared.busy = False
+        await asyncio.gather(*loads)
+        for edge in shared.edges:
+            await eventually(edge.drained, f"{edge.edge} may forget everything")
+            await edge.stop()
+
+    with servers.postgres_server(tmp_path) as postgres:
+        url = postgres.create_database()
+        with together(tmp_path, url, influxdb, influxdb_database) as shared:
+            run(main(shared, postgres), timeout=180)
+            shared.check()
