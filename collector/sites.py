@@ -122,6 +122,7 @@ class Sites:
             rules=self._parts.activation.rules,
             ground=lambda adopted: self._parts.part(adopted, site),
             name=f"{self._name}:{site}",
+            site=site,
             on_stored=lambda: self._announcer().wake(),
             on_failure=self._on_failure,
         )

@@ -64,13 +64,15 @@ class Station:
         rules: Mapping[str, str],
         ground: Ground,
         name: str,
+        site: str | None = None,
         on_stored: Callable[[], None],
         will: Callable[[], Will] | None = None,
         on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
         """``name`` owns the journal and is the client id; ``on_stored`` hears of new outputs.
 
-        ``rules`` and ``ground`` (see :class:`Adoptions`) are what is activated.
+        ``rules`` and ``ground`` (see :class:`Adoptions`) are what is activated, ``site`` is the one
+        that it is for (None: all).
         """
         self._settings = settings
         self._clock = clock
@@ -80,7 +82,7 @@ class Station:
         self._name = name
         self._on_stored = on_stored
         self._stack = ExitStack()
-        self._site: str | None = None
+        self._site = site
         self._followers: list[Followers | Companion] = []
         self.journal = Journal(
             path,
@@ -90,6 +92,15 @@ class Station:
             on_failure=on_failure,
         )
         self.link = Link(settings.broker, LinkOptions(client_id=name, will=will))
+        # The broker keeps what nobody confirmed for whoever has the site's name next.
+        self._plain = Link(
+            settings.broker,
+            LinkOptions(
+                client_id=f"{name}-plain" if site is None else f"collector-plain:{site}",
+                session_expiry_s=_PLAIN_SESSION_S,
+                manual_ack=True,
+            ),
+        )
 
     def open(self) -> None:
         """Open the journal; raise JournalError."""
@@ -97,8 +108,7 @@ class Station:
         self._stack.callback(self.journal.close)
 
     def start(self, tenure: Tenure | None = None) -> None:
-        """Start everything but the links; ``tenure`` is of the one site it is for."""
-        self._site = None if tenure is None else tenure.site
+        """Start everything but the links; ``tenure`` is of the one site that it is for."""
         holding = None if tenure is None else Holding(self._records, tenure)
         self._adoptions = Adoptions(
             self._records, self.journal, self._clock, self._rules, self._ground
@@ -140,15 +150,6 @@ class Station:
         self.link.subscribe(topics.of_site(topics.ALL_STATUS, site), ingest.on_status)
         self.link.on_up(ingest.on_link_up)
         self.link.on_down(ingest.on_link_down)
-        # The broker keeps what nobody confirmed for whoever has the site's name next.
-        self._plain = Link(
-            self._settings.broker,
-            LinkOptions(
-                client_id=f"{self._name}-plain" if site is None else f"collector-plain:{site}",
-                session_expiry_s=_PLAIN_SESSION_S,
-                manual_ack=True,
-            ),
-        )
         self._plain.subscribe(topics.of_site(topics.ALL_EVENTS, site), ingest.on_plain)
 
     def connect(self) -> None:

@@ -42,8 +42,8 @@ def backup(
     loaded = settings.load(settings_file)
     if loaded.collector.shared:
         raise SettingsError(
-            "collector.shared: what several collectors share is in PostgreSQL and InfluxDB; back these "
-            "up with their own tools (their logs need no backup, the edges have what is not stored)"
+            "collector.shared: what several collectors share is in PostgreSQL and InfluxDB; back "
+            "these up with their own tools (the logs need none: the edges have what is not stored)"
         )
     made = backups.take(loaded, settings_file, target.absolute(), _now(), wishes)
     backups.verify(target)
