@@ -79,7 +79,6 @@ class Station:
         self._records = records
         self._rules = rules
         self._ground = ground
-        self._name = name
         self._on_stored = on_stored
         self._stack = ExitStack()
         self._site = site
