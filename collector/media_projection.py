@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import structlog
 
 from collector.feed import Chunk
@@ -23,7 +25,17 @@ class MediaProjection:
     name = "media"
     families: frozenset[str] | None = frozenset({MEDIA})
 
-    def __init__(self, store: MediaStore, records: Records, clock: Clock, log_id: str) -> None:
+    def __init__(
+        self,
+        store: MediaStore,
+        records: Records,
+        clock: Clock,
+        log_id: str,
+        *,
+        steady: bool = False,
+    ) -> None:
+        """``steady``: what another log has told already must not be told once more."""
+        self._steady = steady
         self._store = store
         self._records = records
         self._clock = clock
@@ -49,7 +61,12 @@ class MediaProjection:
             try:
                 self.stored += self._store.put(entry.header.media, entry.jpeg, _meta(entry))
             except ContractError as refused:
-                letters.append(_letter(entry, refused, self._log_id))
+                letter = _letter(entry, refused, self._log_id)
+                if self._steady:
+                    head = entry.header
+                    name = f"{entry.site}.{head.edge}.{head.epoch}.media"
+                    letter = replace(letter, log=name, pos=head.seq)
+                letters.append(letter)
             else:
                 self._count(entry)
         self._tally.counted(chunk.position)

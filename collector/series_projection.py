@@ -38,7 +38,11 @@ class SeriesProjection:
         records: Records,
         clock: Clock,
         log_id: str,
+        *,
+        steady: bool = False,
     ) -> None:
+        """``steady``: what another log has told already must not be told once more."""
+        self._steady = steady
         self._log_id = log_id
         self._open_writer = open_writer
         self._records = records
@@ -105,6 +109,10 @@ class SeriesProjection:
         self, item: tuple[int, Point], refusal: Refusal, entries: dict[int, LogEntry]
     ) -> refusals.DeadLetter:
         pos, point = item
+        line, log_id = line_of(entries[pos]), self._log_id
+        if self._steady:
+            log_id = f"{point.site}.{point.event.device}.{point.event.kind}"
+            pos = point.time_ns // 1000
         return refusals.DeadLetter(
             pos=pos,
             index=point.time_ns % 1000,
@@ -113,11 +121,11 @@ class SeriesProjection:
             source=f"series:{point.event.kind}",
             reason=refusal.reason,
             raw=encode(point.event),
-            log=self._log_id,
+            log=log_id,
             origin=Origin(
                 Family.POINT, point.event.at, point.site, offset_ns=point.time_ns % 1_000_000
             ),
-            line=line_of(entries[pos]),
+            line=line,
         )
 
     def _keep(self, letters: list[refusals.DeadLetter]) -> None:

@@ -24,10 +24,15 @@ _KEEP_S = 2.0
 #: Without anything to add the position alone is kept this often, so that a copy of the records
 #: does not need a log that was trimmed long ago.
 _MARK_S = 60.0
+#: Above every position.
+_NEVER = 1 << 62
 
 
 class Tally:
-    """What one projection has counted since it was last kept; used by its thread."""
+    """What one projection has counted since it was last kept; used by its thread.
+
+    A log without accounts is not counted, and nothing waits for it to be.
+    """
 
     def __init__(self, records: Records, witness: Witness, log_id: str) -> None:
         self._records = records
@@ -44,6 +49,8 @@ class Tally:
         """Forget what was not kept; return the position after which to count."""
         with self._records.reading() as session:
             self.kept, _ = projection.cursor(session, self._cursor)
+            if ledger.beginning(session, self._log) is None:
+                self.kept = _NEVER
         self._through = self.kept
         self._lines, self._kinds = {}, Counter()
         self._kept_at = time.monotonic()
@@ -71,11 +78,15 @@ class Tally:
 
     def due(self) -> bool:
         """Tell whether it is time to keep what was counted."""
+        if self.kept == _NEVER:
+            return False
         age = time.monotonic() - self._kept_at
         return age > (_KEEP_S if self._lines else _MARK_S)
 
     def keep(self, session: Session) -> None:
         """Add what was counted to the records; :meth:`settle` follows the commit."""
+        if self.kept == _NEVER:
+            return
         ledger.add(session, self._log, self._lines)
         ledger.add_stored(session, self._kinds)
         projection.save_cursor(session, self._cursor, self._through, None)

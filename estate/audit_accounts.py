@@ -98,7 +98,8 @@ class LogCheck:
     def __init__(self, records: Records, log: str) -> None:
         self._found: dict[Line, _Numbers] = {}
         with records.reading() as session:
-            self._begin = ledger.beginning(session, log)
+            begin = ledger.beginning(session, log)
+            self._has_accounts, self._begin = begin is not None, begin or 0
             self._through, _ = projection.cursor(session, Witness.RECEIVED.cursor(log))
             row = LedgerLine
             rows = session.execute(
@@ -119,7 +120,7 @@ class LogCheck:
         """Take entries of the log, in its order."""
         for entry in entries:
             if self.trimmed is None:
-                self.trimmed = entry.pos > self._begin + 1
+                self.trimmed = self._has_accounts and entry.pos > 1
                 if self.trimmed:
                     self._from = max(self._from, entry.at - entry.at % HOUR_MS + HOUR_MS)
             line = line_of(entry) if self._begin < entry.pos <= self._through else None

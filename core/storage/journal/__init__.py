@@ -14,16 +14,20 @@ from core.storage.journal.model import (
     Placed,
     Tombstone,
 )
+from core.storage.journal.port import FollowedLog, Log, LogReader
 from core.storage.journal.reader import JournalReader
 
 __all__ = [
     "Append",
     "Entry",
+    "FollowedLog",
     "Growth",
     "Journal",
     "JournalReader",
     "LaneBounds",
     "LaneInfo",
+    "Log",
+    "LogReader",
     "OnFull",
     "Placed",
     "Tombstone",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ from core.storage.journal.model import (
     OnFull,
     Placed,
     Tombstone,
+    Work,
 )
 from core.storage.journal.reader import JournalReader
 from core.storage.journal.schema import open_file
@@ -72,7 +73,7 @@ class Journal:
         self._on_failure = on_failure
         self._lock = FileLock(path)
         self._ballast = Ballast(path)
-        self._queue: queue.SimpleQueue[tuple[_Work, Future[Any]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Work, Future[Any]] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._committed = threading.Condition()
         self._position = 0
@@ -166,6 +167,13 @@ class Journal:
         """Delete a lane's entries up to ``through``, which somebody else now keeps."""
         return self._submit(lambda: self._lanes.acknowledge(lane, through))
 
+    def note_receipted(self, lanes: Mapping[str, int]) -> Future[None]:
+        """Note up to where somebody has what he may not have stored yet: that is evicted first.
+
+        It needs no tombstone. Nothing of it is kept over a restart.
+        """
+        return self._submit(lambda: self._lanes.note_receipted(lanes))
+
     def note_sent(self, lane: str, seq: int) -> Future[None]:
         """Note that a lane's entries up to ``seq`` are about to be handed on.
 
@@ -256,14 +264,14 @@ class Journal:
             future.set_exception(JournalError(f"{self._path}: the journal is not open"))
         else:
             size = sum(len(append.body) + ENTRY_OVERHEAD for append in appends)
-            self._queue.put((_Work(action, size), future))
+            self._queue.put((Work(action, size), future))
         return future
 
     def _ask(self, question: Callable[[], T]) -> T:
         return self._submit(question).result()
 
     def _run(self) -> None:
-        group: list[tuple[_Work, Future[Any]]] = []
+        group: list[tuple[Work, Future[Any]]] = []
         try:
             while (first := self._queue.get()) is not None:
                 group, last = self._gather(first)
@@ -281,8 +289,8 @@ class Journal:
                 self._on_failure(error)
 
     def _gather(
-        self, first: tuple[_Work, Future[Any]]
-    ) -> tuple[list[tuple[_Work, Future[Any]]], bool]:
+        self, first: tuple[Work, Future[Any]]
+    ) -> tuple[list[tuple[Work, Future[Any]]], bool]:
         group, size = [first], first[0].size
         while len(group) < _GROUP and size < _GROUP_BYTES:
             try:
@@ -295,7 +303,7 @@ class Journal:
             size += item[0].size
         return group, False
 
-    def _commit(self, group: list[tuple[_Work, Future[Any]]]) -> None:
+    def _commit(self, group: list[tuple[Work, Future[Any]]]) -> None:
         """Run a group in one transaction; a work that fails is undone alone."""
         try:
             results = self._transaction(group)
@@ -309,7 +317,7 @@ class Journal:
             else:
                 future.set_result(result)
 
-    def _transaction(self, group: list[tuple[_Work, Future[Any]]]) -> list[Any]:
+    def _transaction(self, group: list[tuple[Work, Future[Any]]]) -> list[Any]:
         results: list[Any] = []
         self._connection.execute("BEGIN IMMEDIATE")
         try:
@@ -325,7 +333,7 @@ class Journal:
         self._position = self._lanes.position
         return results
 
-    def _attempt(self, work: _Work) -> Any:
+    def _attempt(self, work: Work) -> Any:
         if (
             self._on_full is OnFull.REFUSE
             and work.size
@@ -347,7 +355,7 @@ class Journal:
         finally:
             self._lanes.reload()
 
-    def _rescue(self, group: list[tuple[_Work, Future[Any]]], error: Exception) -> list[Any]:
+    def _rescue(self, group: list[tuple[Work, Future[Any]]], error: Exception) -> list[Any]:
         """Try once more on a full disk, having made room; else refuse."""
         if "full" in str(error):
             try:
@@ -372,7 +380,7 @@ class Journal:
     def _limit(self) -> int:
         return self._budget if self._ceiling is None else min(self._budget, self._ceiling)
 
-    def _drain(self, error: BaseException, group: list[tuple[_Work, Future[Any]]]) -> None:
+    def _drain(self, error: BaseException, group: list[tuple[Work, Future[Any]]]) -> None:
         waiting = list(group)
         while True:
             try:
@@ -405,13 +413,3 @@ class Journal:
         self._lanes.renumber()
         self._connection.execute("UPDATE meta SET value = ? WHERE name = 'epoch'", (epoch,))
         return epoch
-
-
-class _Work:
-    """One caller's action in a group, and the bytes that it wants to append."""
-
-    __slots__ = ("action", "size")
-
-    def __init__(self, action: Callable[[], Any], size: int) -> None:
-        self.action = action
-        self.size = size

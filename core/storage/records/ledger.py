@@ -62,9 +62,9 @@ def begin(session: Session, log: str, position: int, now: int) -> None:
         projection.save_cursor(session, witness.cursor(log), position, None)
 
 
-def beginning(session: Session, log: str) -> int:
-    """Return the position above which a log has accounts."""
-    return session.scalar(select(LedgerLog.begin).where(LedgerLog.log == log)) or 0
+def beginning(session: Session, log: str) -> int | None:
+    """Return the position above which a log has accounts, None where it has none."""
+    return session.scalar(select(LedgerLog.begin).where(LedgerLog.log == log))
 
 
 def add(session: Session, log: str, lines: Mapping[Line, Counts]) -> None:

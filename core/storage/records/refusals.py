@@ -124,6 +124,8 @@ def _account(session: Session, rows: Sequence[DeadLetter]) -> None:
     """Add letters to the accounts of their logs, but those from before the accounts begin."""
     for log in {row.log for row in rows if row.line is not None}:
         begin = ledger.beginning(session, log)
+        if begin is None:
+            continue
         lines: dict[Line, ledger.Counts] = {}
         for row in rows:
             if row.log == log and row.line is not None and row.pos > begin:
