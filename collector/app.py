@@ -12,6 +12,7 @@ import structlog
 
 from collector.adoptions import Adoptions
 from collector.announce import Announcer
+from collector.caution import Notebook
 from collector.companion import Companion
 from collector.desk import Desk
 from collector.followers import STORES, Followers, at_once, store_projections
@@ -119,7 +120,7 @@ class CollectorApp:
             self._followers.append(Companion(settings, clock, journal, STORES))
         else:
             here += store_projections(settings, self.records, clock, log_id)
-        self._followers.append(Followers(journal, here))
+        self._followers.append(Followers(journal, here, Notebook(self.records, log_id, clock)))
         for followers in self._followers:
             followers.start()
         self._stack.callback(lambda: at_once(followers.stop for followers in self._followers))

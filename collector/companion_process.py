@@ -10,6 +10,7 @@ import time
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
 
+from collector.caution import Notebook
 from collector.companion import Advance, Start, States
 from collector.followers import Followers, store_projections
 from core.contracts.errors import InUseError
@@ -81,7 +82,8 @@ def main(handle: int) -> None:
     records = Records(start.settings.records_url)
     records.open()
     projections = store_projections(start.settings, records, start.clock, start.log_id)
-    followers = Followers(told, projections)
+    notebook = Notebook(records, start.log_id, start.clock)
+    followers = Followers(told, projections, notebook)
     followers.start()
     settle()
     stopped = threading.Event()

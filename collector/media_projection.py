@@ -6,7 +6,7 @@ import structlog
 
 from collector.feed import Chunk
 from core.contracts.errors import ContractError
-from core.contracts.log import MEDIA, MediaEntry
+from core.contracts.log import MEDIA, LogEntry, MediaEntry
 from core.runtime.clock import Clock
 from core.storage.media import MediaStore
 from core.storage.records import Records, projection, refusals
@@ -58,6 +58,12 @@ class MediaProjection:
 
     def close(self) -> None:
         """Nothing to release."""
+
+    def letters(self, entry: LogEntry, _: int, reason: str, /) -> list[refusals.DeadLetter]:
+        """Return the letter of a snapshot that is left out."""
+        if not isinstance(entry, MediaEntry):
+            return []
+        return [_letter(entry, ContractError(reason), self._log_id)]
 
     def done(self) -> dict[str, int]:
         """Return how many snapshots were stored."""

@@ -69,6 +69,10 @@ RETRIES = Spec(
     "estate_collector_projector_failures_total", "counter",
     "Errors of a projector's store; each is tried again.", ("projector",),
 )  # fmt: skip
+LEFT_OUT = Spec(
+    "estate_collector_left_out_total", "counter",
+    "Dead letters of what crashed a projection, and is left out by it.", ("projector",),
+)  # fmt: skip
 POINTS = Spec("estate_collector_series_points_total", "counter", "Points that were written.")
 REFUSED_POINTS = Spec(
     "estate_collector_series_points_refused_total", "counter",
@@ -159,6 +163,7 @@ class CollectorMetrics:
         yield LAG_ENTRIES.each({name: max(position - pos, 0) for name, pos in at.items()})
         yield STALLED.each({state.name: float(state.trouble is not None) for state in states})
         yield RETRIES.each({state.name: state.failures for state in states})
+        yield LEFT_OUT.each({state.name: state.left_out for state in states})
         with survey(self.journal.path) as seen:
             waits = {name: seen.at_after(pos) for name, pos in at.items()}
             lanes = seen.lanes()

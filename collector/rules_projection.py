@@ -10,8 +10,10 @@ import structlog
 from sqlalchemy.orm import Session
 
 from collector.feed import Chunk
+from collector.refused import rules_letters
 from collector.trail import tell_alerts
 from core.contracts import log as logs
+from core.contracts.errors import EstateError
 from core.contracts.log import BatchEntry, EventEntry, LogEntry, ReplayEntry, UnreadableEntry
 from core.contracts.outputs import AlertOutput, Output
 from core.runtime.clock import Clock
@@ -96,7 +98,7 @@ class RulesProjection:
         refused: list[refusals.DeadLetter] = []
         replayed: list[letters.Replayed] = []
         for entry in chunk.entries:
-            made = self._engine.apply(entry)
+            made = self._made(entry)
             if isinstance(entry, BatchEntry):
                 self.events += entry.batch.size
             elif isinstance(entry, EventEntry):
@@ -111,6 +113,13 @@ class RulesProjection:
         self._pending = (outputs, refused, replayed)
         self._folded = chunk.position
         self.busy_s += time.perf_counter() - began
+
+    def _made(self, entry: LogEntry) -> list[Output]:
+        try:
+            return self._engine.apply(entry)
+        except EstateError as error:
+            # Nothing that trying again could mend: the engine's state is half changed.
+            raise RuntimeError(f"the engine raised {type(error).__name__}: {error}") from error
 
     def _store(self, position: int) -> None:
         outputs, refused, replayed = self._pending
@@ -154,6 +163,10 @@ class RulesProjection:
 
     def close(self) -> None:
         """Nothing to release: the records belong to the collector."""
+
+    def letters(self, entry: LogEntry, index: int, reason: str, /) -> list[refusals.DeadLetter]:
+        """Return the letters of what of an entry is left out."""
+        return rules_letters(entry, index, reason, self._log_id)
 
     def done(self) -> dict[str, int]:
         """Return how many outputs and dead letters were stored."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from collector.feed import Chunk
-from core.contracts.codec import encode
+from core.contracts.codec import Event, encode
+from core.contracts.left_out import WHOLE, Watched
 from core.contracts.letters import Family, Origin, offset_ns
 from core.contracts.log import EVENT_FAMILIES, BatchEntry, EventEntry, LogEntry, ReplayEntry
 from core.contracts.ports import Point, SeriesWriter
@@ -43,35 +44,49 @@ class SeriesProjection:
         """Write a chunk's points; a point that is refused for good becomes a dead letter."""
         if self._writer is None:
             raise RuntimeError("the projection is not open")
+        for entry in chunk.entries:
+            self._rehearse(entry, self._writer)
         points = [item for entry in chunk.entries for item in points_of(entry)]
         refused = self._writer.write(points, chunk.position)
         self.points += len(points) - len(refused)
         if not refused:
             return
         self.refused += len(refused)
-        letters = []
-        for refusal in refused:
-            pos, point = points[refusal.index]
-            letters.append(
-                refusals.DeadLetter(
-                    pos=pos,
-                    index=point.time_ns % 1000,
-                    at=point.event.at,
-                    site=point.site,
-                    source=f"series:{point.event.kind}",
-                    reason=refusal.reason,
-                    raw=encode(point.event),
-                    log=self._log_id,
-                    origin=Origin(
-                        Family.POINT,
-                        point.event.at,
-                        point.site,
-                        offset_ns=point.time_ns % 1_000_000,
-                    ),
-                )
-            )
+        letters = [self._letter(*points[refusal.index], refusal.reason) for refusal in refused]
         with self._records.session() as session:
             refusals.add_dead_letters(session, letters, self._clock.now_ms())
+
+    @staticmethod
+    def _rehearse(entry: LogEntry, writer: SeriesWriter) -> None:
+        """Where an entry is tried event by event: a store takes it whole, or loses its place."""
+        if isinstance(entry, BatchEntry) and isinstance(entry.batch.events, Watched):
+            for index, event in entry.batch.events:
+                writer.rehearse(_point(entry, index, event))
+
+    def letters(self, entry: LogEntry, index: int, reason: str, /) -> list[refusals.DeadLetter]:
+        """Return the letters of one event of an entry, or of all, as if the store refused them."""
+        found = points_of(entry)
+        if isinstance(entry, BatchEntry) and index != WHOLE:
+            found = [(entry.pos, _point(entry, i, e)) for i, e in entry.batch.events if i == index]
+        return [self._letter(pos, point, reason) for pos, point in found]
+
+    def _letter(self, pos: int, point: Point, reason: str) -> refusals.DeadLetter:
+        return refusals.DeadLetter(
+            pos=pos,
+            index=point.time_ns % 1000,
+            at=point.event.at,
+            site=point.site,
+            source=f"series:{point.event.kind}",
+            reason=reason,
+            raw=encode(point.event),
+            log=self._log_id,
+            origin=Origin(
+                Family.POINT,
+                point.event.at,
+                point.site,
+                offset_ns=point.time_ns % 1_000_000,
+            ),
+        )
 
     def needed_after(self) -> int:
         """Return the position that is durable in the store."""
@@ -108,6 +123,11 @@ def points_of(entry: LogEntry) -> list[tuple[int, Point]]:
         pos, site = entry.pos, entry.contents.site
         return [
             (pos, Point(event.at * 1_000_000 + offset, site, event))
-            for offset, event in entry.contents.events
+            for offset, event in entry.stored
         ]
     return []
+
+
+def _point(entry: BatchEntry, index: int, event: Event) -> Point:
+    offset = offset_ns(entry.batch.lane, entry.batch.seq, index)
+    return Point(event.at * 1_000_000 + offset, entry.site, event)

@@ -13,12 +13,14 @@ from typing import NamedTuple
 
 from core.contracts.codec import Event
 from core.contracts.events import Lane
+from core.contracts.letters import Family, of_lane
 from core.contracts.log import (
     BatchEntry,
     EventEntry,
     LogEntry,
     MediaEntry,
     ReplayEntry,
+    UnreadableEntry,
     rejects_of,
 )
 
@@ -110,6 +112,11 @@ class Ledger:
             header = entry.header
             stream = Stream(entry.site, header.edge, header.epoch, Lane.MEDIA)
             self._take(stream, header.seq, 1, 0)
+        elif isinstance(entry, UnreadableEntry):
+            origin = of_lane(entry.at, entry.message.topic, entry.seq)
+            if origin.family is Family.BATCH:  # received and kept, if only as a letter
+                stream = Stream(origin.site, origin.edge, origin.epoch, origin.lane)
+                self._take(stream, origin.seq, 0, 1)
 
     def account(self, stream: Stream) -> Account:
         """Return a lane's account, a new one where there is none."""
@@ -174,4 +181,4 @@ def _events(entry: LogEntry) -> Iterator[Event]:
     elif isinstance(entry, EventEntry):
         yield entry.event
     elif isinstance(entry, ReplayEntry):
-        yield from (event for _, event in entry.contents.events)
+        yield from (event for _, event in entry.stored)

@@ -8,8 +8,10 @@ journal committed it and never changes, so a digest over it recognises a reused 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -115,6 +117,7 @@ _version: msgspec.json.Decoder[_Versioned] = msgspec.json.Decoder(_Versioned)
 _envelope: msgspec.json.Decoder[Envelope] = msgspec.json.Decoder(Envelope)
 _IMMUTABLE = b'"sealed_at"'
 _EVENTS = b'"events":['
+_NOTHING: Mapping[int, str] = MappingProxyType({})
 
 
 def seal(events: list[bytes], sealed_at: int) -> bytes:
@@ -186,7 +189,21 @@ def _check_version(payload: bytes) -> None:
         )
 
 
-def _decode_slowly(payload: bytes) -> Batch:
+def decode_by_event(
+    payload: bytes, crashed: Mapping[int, str], before: Callable[[int], None]
+) -> Batch:
+    """Decode a batch as :func:`decode_batch` does, telling ``before`` of each event's index.
+
+    The events that ``crashed`` names are not touched but refused, for the reason given there.
+    """
+    return _decode_slowly(payload, crashed, before)
+
+
+def _decode_slowly(
+    payload: bytes,
+    crashed: Mapping[int, str] = _NOTHING,
+    before: Callable[[int], None] = lambda _: None,
+) -> Batch:
     _check_version(payload)
     try:
         raw = _slow.decode(payload)
@@ -201,6 +218,10 @@ def _decode_slowly(payload: bytes) -> Batch:
     events: list[tuple[int, Event]] = []
     rejects: list[Reject] = []
     for index, item in enumerate(raw.events):
+        if (reason := crashed.get(index)) is not None:
+            rejects.append(Reject(index, reason, "", bytes(item)[:MAX_RAW_BYTES]))
+            continue
+        before(index)
         try:
             events.append((index, check_event(bytes(item), raw.lane)))
         except ContractError as refused:

@@ -32,7 +32,15 @@ from core.contracts.batch import (
 )
 from core.contracts.codec import Event, decode_event, encode
 from core.contracts.errors import ContractError, NewerVersionError
-from core.contracts.letters import MAX_WHOLE_BYTES, Contents, Origin, Replay, of_event, of_lane
+from core.contracts.letters import (
+    MAX_WHOLE_BYTES,
+    Contents,
+    Family,
+    Origin,
+    Replay,
+    of_event,
+    of_lane,
+)
 from core.contracts.letters import open_letter as open_again
 
 BATCH = "batch"
@@ -151,6 +159,11 @@ class ReplayEntry:
     at: int
     replay: Replay
     contents: Contents
+
+    @property
+    def stored(self) -> list[tuple[int, Event]]:
+        """Return what of it the series store is to take: not what it has already."""
+        return [] if self.replay.origin.family is Family.RULES else self.contents.events
 
 
 LogEntry = (
