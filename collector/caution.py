@@ -162,9 +162,13 @@ class Caution:
         before = self._marks().get(raw.pos, [])
         reading = suspect.stage is Stage.READ
         index = suspect.index
+        known = {mark.index for mark in before if mark.stage is suspect.stage}
+        if WHOLE in known or (index >= 0 and known & {index, EVERY}):
+            # Another projection has found it meanwhile.
+            self._notes = replace(notes, tries=ATTEMPTS - 1, is_guilty=False)
+            return
         if len(before) >= MOST_SINGLE or (before and index == WHOLE):
-            is_first = all(mark.index != EVERY for mark in before)
-            index = EVERY if reading and is_first else WHOLE
+            index = EVERY if reading and EVERY not in known else WHOLE
         where = "the reading of the log" if reading else self._name
         mark = LeftOut(raw.pos, index, suspect.stage, f"crashed {where}: {notes.reason}")
         letters = self._letters(raw, mark, before, make_letters)

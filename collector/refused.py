@@ -56,7 +56,8 @@ def rules_letters(entry: LogEntry, index: int, reason: str, log_id: str) -> list
         return [_letter(entry, 0, entry.event, reason, log_id, origin)]
     raw = entry.replay.raw if isinstance(entry, ReplayEntry) else b""
     source = SOURCE + _KINDS[type(entry)]
-    return [DeadLetter(entry.pos, _BESIDE, entry.at, source, reason, raw=raw, log=log_id)]
+    beside = _BESIDE + max(index, 0)
+    return [DeadLetter(entry.pos, beside, entry.at, source, reason, raw=raw, log=log_id)]
 
 
 def _letter(

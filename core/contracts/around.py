@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -17,6 +17,7 @@ from core.contracts.log import (
     BatchEntry,
     LogEntry,
     ReplayEntry,
+    TickEntry,
     Unreadable,
     UnreadableEntry,
     decode_entry,
@@ -29,9 +30,9 @@ def read_around(
 ) -> LogEntry | None:  # fmt: skip
     """Decode an entry as :func:`decode_entry` does, but for what is left out of it.
 
-    What crashed its reading is refused like what breaks the contract; what crashed its use is
-    gone from what is returned, None where that is all. ``before`` hears of each event before it
-    is read, and again before it is used.
+    What crashed its reading is refused like what breaks the contract; what crashed its use (an
+    event, a timer of a tick) is gone from what is returned, None where that is all. ``before``
+    hears of each event before it is read, and again before it is used.
     """
     crashed = {mark.index: mark.reason for mark in left_out if mark.stage is Stage.READ}
     if WHOLE in crashed:
@@ -87,7 +88,20 @@ def _without(entry: LogEntry, indices: set[int], before: Before | None) -> LogEn
         if before is not None:
             events = Watched(events, before)
         return replace(entry, batch=replace(entry.batch, events=events))
+    if isinstance(entry, TickEntry) and (indices or before is not None):
+        return replace(entry, gate=_gate(indices, before))
     return entry
+
+
+def _gate(indices: set[int], before: Before | None) -> Callable[[int], bool]:
+    def may_run(number: int) -> bool:
+        if number in indices:
+            return False
+        if before is not None:
+            before(Stage.USE, number)
+        return True
+
+    return may_run
 
 
 def _unread(lane: str, pos: int, seq: int, at: int, body: bytes, reason: str) -> LogEntry:

@@ -33,7 +33,10 @@ Before = Callable[[Stage, int], None]
 
 
 class LeftOut(msgspec.Struct, frozen=True):
-    """One event of the log (``index`` in the entry at ``pos``), or all of an entry, left out."""
+    """One event of the log (``index`` in the entry at ``pos``), or all of an entry, left out.
+
+    Of a tick it is the timer with that number.
+    """
 
     pos: int
     index: int

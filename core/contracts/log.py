@@ -17,6 +17,7 @@ journalled it; the log is totally ordered by ``pos``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,10 +111,14 @@ class EventEntry:
 
 @dataclass(frozen=True, slots=True)
 class TickEntry:
-    """A second has passed; ``at`` is the collector's time."""
+    """A second has passed; ``at`` is the collector's time.
+
+    ``gate`` is asked before each timer that is due, by its number in this tick, if it may run.
+    """
 
     pos: int
     at: int
+    gate: Callable[[int], bool] | None = None
 
 
 class Activation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -24,12 +24,13 @@ from collector.followers import STORES
 from core.contracts import batch as batches
 from core.contracts.codec import Event
 from core.contracts.left_out import LeftOut, Notes, Stage, Try
-from core.contracts.log import TICK, LogEntry, plain_lane
+from core.contracts.log import TICK, LogEntry, TickEntry, plain_lane
 from core.runtime.clock import ScaledClock
 from core.storage.records import Records, letters, projection
 from core.storage.records.letters import Who
 from rules.engine import Engine
 from rules.judge import Judge
+from rules.presence import Presences
 from tests.collector.deadly import MARKER
 from tests.collector.office import EDGE, NOW, SITE, reading
 from tests.collector.works import Works, until
@@ -261,15 +262,37 @@ def test_what_crashes_beside_its_events_is_left_out_whole(works: Works) -> None:
     assert works.audit().exact
 
 
+def test_a_timer_that_crashes_is_left_out_and_the_others_of_its_tick_run(works: Works) -> None:
+    works.batch(1.0)
+    works.clock.ms += 3_600_000
+    pos = works.append(TICK, b"", at=works.clock.ms)
+    works.append(TICK, b"", at=works.clock.ms + 1000)
+    real, ran = Presences.due, []
+
+    def due(self: Presences, subject: Any, *rest: Any) -> None:
+        if subject.id == "m1":
+            raise ValueError("a timer's bug")
+        ran.append(subject.id)
+        real(self, subject, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Presences, "due", due)
+        works.settle()
+    (letter,) = works.letters()
+    assert (letter["pos"], letter["source"]) == (pos, "rules:tick")
+    assert letter["reason"] == "crashed rules: ValueError: a timer's bug"
+    assert ran[-1] == "m2"
+
+
 def test_a_tick_that_crashes_the_rules_holds_nothing_up(works: Works) -> None:
     pos = works.append(TICK, b"")
     works.batch(1.0)
     real = Engine._tick
 
-    def tick(self: Engine, at: int) -> None:
-        if self.position == pos:
-            raise ZeroDivisionError("a timer")
-        real(self, at)
+    def tick(self: Engine, entry: TickEntry) -> None:
+        if entry.pos == pos:
+            raise ZeroDivisionError("no timer in hand")
+        real(self, entry)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Engine, "_tick", tick)

@@ -41,10 +41,10 @@ class Works:
         self.seq = self.journal.last_seqs().get(LANE, 0)
         self.followers: Followers | None = None
         if not self.journal.position:
-            self.append(ACTIVATION, encode(Activation(topology(EDGE, "m1"), dict(builtin()))))
+            self.append(ACTIVATION, encode(Activation(topology(EDGE, "m1", "m2"), dict(builtin()))))
 
-    def append(self, lane: str, body: bytes, seq: int | None = None) -> int:
-        append = Append(lane, body, NOW, seq=seq)
+    def append(self, lane: str, body: bytes, seq: int | None = None, at: int = NOW) -> int:
+        append = Append(lane, body, at, seq=seq)
         return self.journal.append(append).result()[0].pos
 
     def batch(self, *powers: float) -> int:
