@@ -13,6 +13,7 @@ from core.storage.journal.model import (
     OnFull,
     Placed,
     Tombstone,
+    least_budget,
 )
 from core.storage.journal.reader import JournalReader
 
@@ -27,4 +28,5 @@ __all__ = [
     "OnFull",
     "Placed",
     "Tombstone",
+    "least_budget",
 ]

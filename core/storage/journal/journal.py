@@ -25,6 +25,7 @@ from core.storage.journal.model import (
     OnFull,
     Placed,
     Tombstone,
+    least_budget,
 )
 from core.storage.journal.reader import JournalReader
 from core.storage.journal.schema import open_file
@@ -47,7 +48,8 @@ class Journal:
     Appends from any thread are committed in groups by one writer thread; a returned future is
     done when its entries are on the disk. ``owner`` names who the file belongs to, ``window``
     how many entries beyond a receipt may have been sent (their loss is uncertain, so each gets
-    a tombstone of its own when it is evicted).
+    a tombstone of its own when it is evicted). Raises ValueError on a budget below
+    :func:`least_budget`.
     """
 
     def __init__(
@@ -63,6 +65,8 @@ class Journal:
     ) -> None:
         if on_full is OnFull.EVICT and note is None:
             raise ValueError("a journal that evicts needs a note for its tombstones")
+        if on_full is OnFull.EVICT and budget < (least := least_budget(window)):
+            raise ValueError(f"a budget of {budget} bytes: its own notes need {least} at least")
         self._path = path
         self._owner = owner
         self._budget = budget
