@@ -132,7 +132,8 @@ class CollectorApp:
         return [state for followers in self._followers for state in followers.states()]
 
     def _connect(self) -> None:
-        self._ingest = Ingest(self.journal, self._clock, self._publish_receipt)
+        known = frozenset(edge["id"] for edge in self._activation.topology.get("edges", ()))
+        self._ingest = Ingest(self.journal, self._clock, self._publish_receipt, known)
         self._ingest.start()
         self._stack.callback(self._ingest.stop)
         self._link.subscribe(topics.ALL_BATCHES, self._ingest.on_batch)

@@ -35,6 +35,16 @@ UNREADABLE = Spec(
     "counter",
     "Messages that were dead-lettered whole.",
 )
+UNREADABLE_AGAIN = Spec(
+    "estate_collector_messages_unreadable_again_total",
+    "counter",
+    "Messages that were dead-lettered before and came again; they make no further letter.",
+)
+BEYOND_BOUND = Spec(
+    "estate_collector_beyond_bound_total",
+    "counter",
+    "Messages of edges or epochs beyond the bounds, which are not listened to.",
+)
 NOT_JOURNALLED = Spec(
     "estate_collector_not_journalled_total", "counter", "Batches and messages that the log refused."
 )
@@ -139,6 +149,8 @@ class CollectorMetrics:
         yield BATCHES.each({verdict.value: counts.get(verdict, 0) for verdict in Verdict})
         yield HOLES.of(counts.get("holes", 0))
         yield UNREADABLE.of(counts.get("unreadable", 0))
+        yield UNREADABLE_AGAIN.of(counts.get("unreadable_again", 0))
+        yield BEYOND_BOUND.of(counts.get("beyond_bound", 0))
         yield NOT_JOURNALLED.of(counts.get("not_journalled", 0))
         yield CLASHES.of(counts.get("identity_clash", 0))
         yield INGEST_FAILURES.of(counts.get("failed", 0))

@@ -8,6 +8,7 @@ journal committed it and never changes, so a digest over it recognises a reused 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -117,6 +118,11 @@ _version: msgspec.json.Decoder[_Versioned] = msgspec.json.Decoder(_Versioned)
 _envelope: msgspec.json.Decoder[Envelope] = msgspec.json.Decoder(Envelope)
 _IMMUTABLE = b'"sealed_at"'
 _EVENTS = b'"events":['
+#: What :func:`envelope` writes before the part that comes from the edge's disk.
+_front = re.compile(
+    rb'\{"edge":"[^"\\]{1,64}","epoch":"[^"\\]{8,40}","lane":"[a-z]+","seq":[0-9]{1,16},'
+    rb'"oldest":[0-9]{1,16},'
+)
 _NOTHING: Mapping[int, str] = MappingProxyType({})
 
 
@@ -152,6 +158,17 @@ def decode_envelope(payload: bytes) -> Envelope:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         _check_version(payload)
         raise ContractError(f"the batch's envelope cannot be read: {error}") from None
+
+
+def decode_front(payload: bytes) -> Envelope | None:
+    """Read the envelope of a batch of which the rest is damaged, if :func:`envelope` wrote it."""
+    front = _front.match(payload)
+    if front is None:
+        return None
+    try:
+        return _envelope.decode(front[0][:-1] + b"}")
+    except msgspec.MsgspecError:
+        return None
 
 
 def decode_batch(payload: bytes) -> Batch:

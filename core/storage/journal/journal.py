@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 import uuid
 from collections.abc import Callable, Sequence
@@ -29,6 +28,7 @@ from core.storage.journal.model import (
 )
 from core.storage.journal.reader import JournalReader
 from core.storage.journal.schema import open_file
+from core.storage.journal.works import Group, Work, Works
 from core.storage.locks import FileLock
 
 log = structlog.get_logger(__name__)
@@ -37,9 +37,7 @@ T = TypeVar("T")
 #: Encodes tombstones as an entry of their own, which is appended in the evicting transaction.
 Note = Callable[[list[Tombstone]], Append]
 
-_GROUP = 512
 _STONES_A_NOTE = 500
-_GROUP_BYTES = 32 << 20
 
 
 class Journal:
@@ -76,7 +74,7 @@ class Journal:
         self._on_failure = on_failure
         self._lock = FileLock(path)
         self._ballast = Ballast(path)
-        self._queue: queue.SimpleQueue[tuple[_Work, Future[Any]] | None] = queue.SimpleQueue()
+        self._works = Works()
         self._thread: threading.Thread | None = None
         self._committed = threading.Condition()
         self._position = 0
@@ -124,7 +122,7 @@ class Journal:
         if self._thread is None:
             return
         self._closed = True
-        self._queue.put(None)
+        self._works.close()
         self._thread.join()
         self._thread = None
         try:
@@ -194,6 +192,13 @@ class Journal:
         """
         return self._submit(lambda: self._lanes.retain(since, batch))
 
+    def forget(self, *lanes: str) -> Future[bool]:
+        """Forget lanes and their numbering, if all of them are empty; tell whether they were.
+
+        A lane of that name would begin at 1 again: only for what nobody will ever continue.
+        """
+        return self._submit(lambda: self._lanes.forget(lanes))
+
     def new_epoch(self) -> str:
         """Begin a new epoch: a new UUID, and each lane is numbered from 1 again; wait for it."""
         self.epoch = self._ask(self._renew)
@@ -260,21 +265,21 @@ class Journal:
             future.set_exception(JournalError(f"{self._path}: the journal is not open"))
         else:
             size = sum(len(append.body) + ENTRY_OVERHEAD for append in appends)
-            self._queue.put((_Work(action, size), future))
+            self._works.put(Work(action, size), future)
         return future
 
     def _ask(self, question: Callable[[], T]) -> T:
         return self._submit(question).result()
 
     def _run(self) -> None:
-        group: list[tuple[_Work, Future[Any]]] = []
+        group: Group = []
         try:
-            while (first := self._queue.get()) is not None:
-                group, last = self._gather(first)
-                self._commit(group)
+            is_last = False
+            while not is_last:
+                group, is_last = self._works.gather()
+                if group:
+                    self._commit(group)
                 group = []
-                if last:
-                    break
             self._drain(JournalError("it was closed"), [])
         except BaseException as error:
             # Whoever waits learns it; a journal that cannot write must not look alive.
@@ -284,22 +289,7 @@ class Journal:
             if self._on_failure is not None:
                 self._on_failure(error)
 
-    def _gather(
-        self, first: tuple[_Work, Future[Any]]
-    ) -> tuple[list[tuple[_Work, Future[Any]]], bool]:
-        group, size = [first], first[0].size
-        while len(group) < _GROUP and size < _GROUP_BYTES:
-            try:
-                item = self._queue.get_nowait()
-            except queue.Empty:
-                break
-            if item is None:
-                return group, True
-            group.append(item)
-            size += item[0].size
-        return group, False
-
-    def _commit(self, group: list[tuple[_Work, Future[Any]]]) -> None:
+    def _commit(self, group: Group) -> None:
         """Run a group in one transaction; a work that fails is undone alone."""
         try:
             results = self._transaction(group)
@@ -313,7 +303,7 @@ class Journal:
             else:
                 future.set_result(result)
 
-    def _transaction(self, group: list[tuple[_Work, Future[Any]]]) -> list[Any]:
+    def _transaction(self, group: Group) -> list[Any]:
         results: list[Any] = []
         self._connection.execute("BEGIN IMMEDIATE")
         try:
@@ -329,7 +319,7 @@ class Journal:
         self._position = self._lanes.position
         return results
 
-    def _attempt(self, work: _Work) -> Any:
+    def _attempt(self, work: Work) -> Any:
         if (
             self._on_full is OnFull.REFUSE
             and work.size
@@ -351,7 +341,7 @@ class Journal:
         finally:
             self._lanes.reload()
 
-    def _rescue(self, group: list[tuple[_Work, Future[Any]]], error: Exception) -> list[Any]:
+    def _rescue(self, group: Group, error: Exception) -> list[Any]:
         """Try once more on a full disk, having made room; else refuse."""
         if "full" in str(error):
             try:
@@ -376,16 +366,8 @@ class Journal:
     def _limit(self) -> int:
         return self._budget if self._ceiling is None else min(self._budget, self._ceiling)
 
-    def _drain(self, error: BaseException, group: list[tuple[_Work, Future[Any]]]) -> None:
-        waiting = list(group)
-        while True:
-            try:
-                item = self._queue.get_nowait()
-            except queue.Empty:
-                break
-            if item is not None:
-                waiting.append(item)
-        for _, future in waiting:
+    def _drain(self, error: BaseException, group: Group) -> None:
+        for _, future in [*group, *self._works.rest()]:
             if not future.done():
                 future.set_exception(JournalError(f"{self._path}: the writer has ended: {error!r}"))
 
@@ -409,13 +391,3 @@ class Journal:
         self._lanes.renumber()
         self._connection.execute("UPDATE meta SET value = ? WHERE name = 'epoch'", (epoch,))
         return epoch
-
-
-class _Work:
-    """One caller's action in a group, and the bytes that it wants to append."""
-
-    __slots__ = ("action", "size")
-
-    def __init__(self, action: Callable[[], Any], size: int) -> None:
-        self.action = action
-        self.size = size
