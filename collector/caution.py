@@ -16,6 +16,7 @@ import structlog
 from msgspec.structs import replace
 
 from collector.rules_projection import letters_of
+from collector.tenure import steady_letters
 from core.contracts.around import read_around, read_refused
 from core.contracts.errors import EstateError, StoreUnavailableError
 from core.contracts.left_out import EVERY, WHOLE, LeftOut, Notes, Stage, Try
@@ -66,7 +67,11 @@ class Notebook:
     known of what.
     """
 
-    def __init__(self, records: Records, log_id: str, clock: Clock) -> None:
+    def __init__(
+        self, records: Records, log_id: str, clock: Clock, *, steady: bool = False
+    ) -> None:
+        """``steady``: what another log has told already must not be told once more."""
+        self._steady = steady
         self._records = records
         self._clock = clock
         self.log_id = log_id
@@ -76,6 +81,11 @@ class Notebook:
         """Return all notes by projection; raise StoreUnavailableError."""
         with self._records.reading() as session:
             return cautions.load(session, self.log_id)
+
+    def letters(self, entry: LogEntry) -> list[refusals.DeadLetter]:
+        """Return the letters of what of an entry cannot be read."""
+        found = letters_of(entry, self.log_id)
+        return steady_letters(entry, found) if self._steady else found
 
     def keep(self, name: str, notes: Notes, letters: Sequence[refusals.DeadLetter] = ()) -> int:
         """Keep a projection's notes, and letters with them; return how many of these are new.
@@ -195,14 +205,13 @@ class Caution:
         self, raw: Entry, mark: LeftOut, before: list[LeftOut], make_letters: MakeLetters
     ) -> list[refusals.DeadLetter]:
         args = raw.lane, raw.pos, raw.seq, raw.at, raw.body
-        log_id = self._notebook.log_id
         if mark.stage is Stage.READ:
-            return letters_of(read_refused(*args, mark.index, mark.reason), log_id)
+            return self._notebook.letters(read_refused(*args, mark.index, mark.reason))
         found = read_around(*args, before)
         if found is None:
             return []
         # Those of what cannot be read would come with the entry, which may now never come.
-        return letters_of(found, log_id) + make_letters(found, mark.index, mark.reason)
+        return self._notebook.letters(found) + make_letters(found, mark.index, mark.reason)
 
     # -- while folding -----------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
 
 from core.contracts.around import read_around
 from core.contracts.left_out import Before, LeftOut
@@ -18,32 +17,11 @@ from core.contracts.log import (
     UnreadableEntry,
     decode_entry,
 )
-from core.storage.journal import Entry, JournalReader
+from core.storage.journal import Entry, FollowedLog, LogReader
 
 #: Decoded events that are kept for the projectors that come a moment later.
 _KEPT = 60_000
 _LINGER_S = 0.005
-
-
-class FollowedLog(Protocol):
-    """What following a log takes: the journal itself, or its picture in another process."""
-
-    @property
-    def position(self) -> int:
-        """Return the position of the last committed entry."""
-        ...
-
-    def wait(self, after: int, timeout: float) -> bool:
-        """Wait up to ``timeout`` seconds for an entry above ``after``; tell whether there is."""
-        ...
-
-    def reader(self) -> JournalReader:
-        """Return an open reader; the caller closes it."""
-        ...
-
-    def advance(self, cursor: str, pos: int) -> Future[None]:
-        """Note that a named reader needs nothing at or below ``pos`` any more."""
-        ...
 
 
 class DecodedEntries:
@@ -105,7 +83,7 @@ class Feed:
         self._log = log
         self._families = families
         self._decoded = decoded
-        self._reader: JournalReader | None = None
+        self._reader: LogReader | None = None
         self.left_out: Mapping[int, Sequence[LeftOut]] = {}
         """What crashed this projection, by position: it is read around."""
 
@@ -124,7 +102,7 @@ class Feed:
         """Return the position of the log's last entry."""
         return self._log.position
 
-    def read(self, after: int, timeout: float, *, limit: int = 64) -> list[Entry]:
+    def read(self, after: int, timeout: float, *, limit: int = 64) -> Sequence[Entry]:
         """Return the entries after a position, waiting up to ``timeout`` s for the first."""
         if self._reader is None or not self._log.wait(after, timeout):
             return []
@@ -138,7 +116,7 @@ class Feed:
         found = [] if self._reader is None else self._reader.read(pos - 1, limit=1)
         return found[0] if found else None
 
-    def decode(self, raws: list[Entry], before: Before | None = None) -> Chunk:
+    def decode(self, raws: Sequence[Entry], before: Before | None = None) -> Chunk:
         """Return what is wanted of some entries, but for what is left out.
 
         ``before`` hears of each event of a batch before it is read, and before it is used.

@@ -18,8 +18,10 @@ import structlog
 
 from collector import streams
 from collector.edges import EdgeRegister
+from collector.holding import Holding
 from collector.repeats import Repeats, mark_of
 from collector.streams import Stream, StreamKey, Streams, Verdict, parse_lane
+from collector.tenure import Tenure
 from collector.trail import JournalTrail
 from core.contracts import topics
 from core.contracts.batch import (
@@ -42,7 +44,7 @@ from core.contracts.log import CONTROL, PLAIN, UNREADABLE, Unreadable, encode_me
 from core.contracts.topics import Address
 from core.runtime.clock import Clock
 from core.runtime.link import Message
-from core.storage.journal import Append, Journal, Placed
+from core.storage.journal import Append, Log, Placed
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +62,13 @@ class _Received:
 
 
 @dataclass(frozen=True, slots=True)
+class _Stored:
+    """More of these streams is stored for good; None: the edges have to be told again."""
+
+    keys: frozenset[StreamKey] | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Settled:
     """The journal has answered: ``error`` None means that the batch is durable."""
 
@@ -70,6 +79,7 @@ class _Settled:
 
 
 _Away = str
+_Item = _Received | _Settled | _Stored | _Away
 #: Site, edge, receipt, and the clock of the birth that it answers (0: of none).
 PublishReceipt = Callable[[str, str, Receipt, int], None]
 
@@ -79,15 +89,21 @@ class Ingest:
 
     def __init__(
         self,
-        journal: Journal,
+        journal: Log,
         clock: Clock,
         publish: PublishReceipt,
+        holding: Holding | None = None,
         known: frozenset[str] = frozenset(),
     ) -> None:
+        """``holding`` is of the one site that it takes, where others have other sites.
+
+        ``known`` are the edges that the topology names.
+        """
         self._journal = journal
         self._clock = clock
         self._publish = publish
-        self._inbox: queue.SimpleQueue[_Received | _Settled | _Away | None] = queue.SimpleQueue()
+        self._holding = holding
+        self._inbox: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._streams = Streams(known, lambda lanes: journal.forget(*lanes).result())
         self._plain_lanes: set[str] = set()
         self._repeats = Repeats()
@@ -110,9 +126,17 @@ class Ingest:
                 self._plain_lanes.add(name)
         self._repeats.restore(self._journal)
         self._edges.restore()
+        if self._holding is not None:
+            self._inherit(self._holding.tenure)
         self._edges.all_away("collector started")
         self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
         self._thread.start()
+
+    def _inherit(self, tenure: Tenure) -> None:
+        for key, seq in tenure.streams():
+            self._streams.add(key)[key.lane] = Stream(seq, seq, seq)
+            self._dirty[key.site, key.edge] = key.epoch
+        self._edges.inherit(tenure.site, tenure.online)
 
     def stop(self) -> None:
         """Decide on what has arrived, then stop."""
@@ -136,6 +160,15 @@ class Ingest:
         """Take a plain event; it is acknowledged to the broker after the commit."""
         self._inbox.put(_Received("plain", message))
 
+    def on_link_up(self) -> None:
+        """Take that the edges can be told again how far they are receipted."""
+        if self._holding is not None:
+            self._inbox.put(_Stored(None))
+
+    def on_stored(self, keys: frozenset[StreamKey]) -> None:
+        """Take that the edges may forget more of these streams."""
+        self._inbox.put(_Stored(keys))
+
     def on_link_down(self) -> None:
         """Take that no edge can be heard any more."""
         self._inbox.put("the broker cannot be reached")
@@ -156,12 +189,14 @@ class Ingest:
                 self._handle(item)
             self._send_receipts()
 
-    def _handle(self, item: _Received | _Settled | _Away) -> None:
+    def _handle(self, item: _Item) -> None:
         try:
             if isinstance(item, _Settled):
                 self._settle(item)
             elif isinstance(item, _Received):
                 self._receive(item)
+            elif isinstance(item, _Stored):
+                self._tell(item.keys)
             else:
                 self._edges.all_away(item)
         except Exception:
@@ -239,7 +274,7 @@ class Ingest:
             body,
             self._clock.now_ms(),
             seq=seq,
-            after=stream.accepted,
+            after=stream.after,
             digest=mark,
         )
         stream.accept(seq)
@@ -272,6 +307,8 @@ class Ingest:
         stream = self._stream(item.key)
         if item.error is None:
             stream.commit(item.seq)
+            if self._holding is not None:
+                self._holding.note(item.key, item.seq, item.placed.result()[-1].pos)
             self._trail.note(item.key, item.seq, item.placed)
             self._dirty[item.key.site, item.key.edge] = item.key.epoch
             return
@@ -279,6 +316,16 @@ class Ingest:
             log.error("not journalled", lane=item.key.journal_lane, why=str(item.error))
         self.counts["not_journalled"] += 1
         stream.fail()
+
+    def _tell(self, keys: frozenset[StreamKey] | None) -> None:
+        """Have edges told what they may forget; each of its newest epoch."""
+        if keys is None:
+            told = self._streams.all_epochs()
+        else:
+            told = sorted({(key.site, key.edge, key.epoch) for key in keys})
+        for site, edge, epoch in told:
+            if self._edges.epoch(site, edge) in ("", epoch):
+                self._dirty[site, edge] = epoch
 
     def _status(self, address: Address, message: Message) -> None:
         if not message.payload:
@@ -314,7 +361,10 @@ class Ingest:
 
         def settled(done: Future[list[Placed]]) -> None:
             if done.exception() is None:
-                message.ack()
+                if self._holding is None:
+                    message.ack()
+                else:
+                    self._holding.when(done.result()[-1].pos, message.ack)
                 return
             self.counts["not_journalled"] += 1
             if append.digest is not None:
@@ -351,6 +401,8 @@ class Ingest:
             lanes = self._streams.lanes(site, edge, epoch)
             committed = {str(lane): stream.committed for lane, stream in lanes.items()}
             receipt = Receipt(edge, epoch, committed)
+            if self._holding is not None:
+                receipt = self._holding.receipt(receipt)
             self._publish(site, edge, receipt, self._edges.birth(site, edge))
 
 

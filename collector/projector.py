@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -175,7 +175,7 @@ class Projector:
                     self._feed.passed(self.name, needed)
                     told = needed
 
-    def _take(self, step: Step, raws: list[Entry]) -> bool:
+    def _take(self, step: Step, raws: Sequence[Entry]) -> bool:
         """Decode entries and have them applied; tell whether that was done."""
         caution, chunk, is_applied = self._caution, None, False
 

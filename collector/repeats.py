@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 
 from core.contracts.log import UNREADABLE
-from core.storage.journal import Journal
+from core.storage.journal import Log
 
 #: So many are remembered; what comes again later than that is one letter more.
 _MOST = 10_000
@@ -22,7 +22,7 @@ class Repeats:
         self._marks: OrderedDict[bytes, None] = OrderedDict()
         self._lock = threading.Lock()
 
-    def restore(self, journal: Journal) -> None:
+    def restore(self, journal: Log) -> None:
         """Remember the last that the log holds."""
         last = journal.last_seqs().get(UNREADABLE, 0)
         for seq in range(max(last - _RESTORED, 0) + 1, last + 1):

@@ -26,7 +26,11 @@ class SeriesProjection:
         records: Records,
         clock: Clock,
         log_id: str,
+        *,
+        steady: bool = False,
     ) -> None:
+        """``steady``: what another log has told already must not be told once more."""
+        self._steady = steady
         self._log_id = log_id
         self._open_writer = open_writer
         self._records = records
@@ -71,6 +75,10 @@ class SeriesProjection:
         return [self._letter(pos, point, reason) for pos, point in found]
 
     def _letter(self, pos: int, point: Point, reason: str) -> refusals.DeadLetter:
+        log = self._log_id
+        if self._steady:
+            log = f"{point.site}.{point.event.device}.{point.event.kind}"
+            pos = point.time_ns // 1000
         return refusals.DeadLetter(
             pos=pos,
             index=point.time_ns % 1000,
@@ -79,7 +87,7 @@ class SeriesProjection:
             source=f"series:{point.event.kind}",
             reason=reason,
             raw=encode(point.event),
-            log=self._log_id,
+            log=log,
             origin=Origin(
                 Family.POINT,
                 point.event.at,

@@ -62,10 +62,19 @@ class Decision:
 
 @dataclass(slots=True)
 class Stream:
-    """One lane of one epoch: ``committed`` is the receipt, ``accepted`` may be ahead of it."""
+    """One lane of one epoch: ``committed`` is the receipt, ``accepted`` may be ahead of it.
+
+    What is at or below ``inherited`` another collector has stored, and this one's log has not.
+    """
 
     committed: int = 0
     accepted: int = 0
+    inherited: int = 0
+
+    @property
+    def after(self) -> int | None:
+        """Return the last seq that the log holds before the next, None where it holds none."""
+        return None if self.inherited and self.accepted == self.inherited else self.accepted
 
     def decide(self, seq: int, oldest: int) -> Decision:
         """Decide on a batch; ``oldest`` is the lowest seq that its lane still holds."""
@@ -116,6 +125,10 @@ class Streams:
     def lanes(self, site: str, edge: str, epoch: str) -> dict[Lane, Stream]:
         """Return the lanes of an epoch by what is known of it; none where it was not heard of."""
         return self._edges.get((site, edge), {}).get(epoch, {})
+
+    def all_epochs(self) -> list[tuple[str, str, str]]:
+        """Return (site, edge, epoch) of all that was heard of, an edge's newest epoch last."""
+        return [(*edge, epoch) for edge, epochs in self._edges.items() for epoch in epochs]
 
     def epochs(self, site: str, edge: str) -> list[str]:
         """Return the epochs of an edge, the oldest first."""

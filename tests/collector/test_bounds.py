@@ -33,7 +33,7 @@ class Gate:
     def start(self) -> None:
         self.ingest = Ingest(
             self.journal, self.clock, lambda _site, _edge, r, _: self.receipts.append(r),
-            frozenset({EDGE}),
+            known=frozenset({EDGE}),
         )  # fmt: skip
         self.ingest.start()
 

@@ -24,7 +24,7 @@ from core.runtime.link import Message
 from core.storage.journal import Append, Journal, LaneBounds, OnFull
 from core.storage.records import Records
 from core.storage.records.refusals import DeadLetter
-from edge.uplink import credible
+from edge.receipts import credible
 
 CLOCK = ScaledClock()
 

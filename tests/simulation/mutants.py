@@ -124,7 +124,7 @@ MUTANTS = [
     ),
     Mutant(
         "any receipt is believed",
-        "edge.uplink",
+        "edge.receipts",
         "return seq == 0 or (lane is not None and seq <= lane.sent)",
         "return True",
         seed=5,

@@ -15,16 +15,20 @@ from core.storage.journal.model import (
     Tombstone,
     least_budget,
 )
+from core.storage.journal.port import FollowedLog, Log, LogReader
 from core.storage.journal.reader import JournalReader
 
 __all__ = [
     "Append",
     "Entry",
+    "FollowedLog",
     "Growth",
     "Journal",
     "JournalReader",
     "LaneBounds",
     "LaneInfo",
+    "Log",
+    "LogReader",
     "OnFull",
     "Placed",
     "Tombstone",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,11 +24,12 @@ from core.storage.journal.model import (
     OnFull,
     Placed,
     Tombstone,
+    Work,
     least_budget,
 )
 from core.storage.journal.reader import JournalReader
 from core.storage.journal.schema import open_file
-from core.storage.journal.works import Group, Work, Works
+from core.storage.journal.works import Group, Works
 from core.storage.locks import FileLock
 
 log = structlog.get_logger(__name__)
@@ -167,6 +168,13 @@ class Journal:
     def acknowledge(self, lane: str, through: int) -> Future[int]:
         """Delete a lane's entries up to ``through``, which somebody else now keeps."""
         return self._submit(lambda: self._lanes.acknowledge(lane, through))
+
+    def note_receipted(self, lanes: Mapping[str, int]) -> Future[None]:
+        """Note up to where somebody has what he may not have stored yet: that is evicted first.
+
+        It needs no tombstone. Nothing of it is kept over a restart.
+        """
+        return self._submit(lambda: self._lanes.note_receipted(lanes))
 
     def note_sent(self, lane: str, seq: int) -> Future[None]:
         """Note that a lane's entries up to ``seq`` are about to be handed on.

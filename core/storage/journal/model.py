@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, NamedTuple
 
 #: What an entry costs against the byte budget beyond its body: row, index and page overhead.
 ENTRY_OVERHEAD = 64
@@ -121,3 +122,10 @@ class Tombstone:
     events: int
     reason: str
     at: int
+
+
+class Work(NamedTuple):
+    """One caller's action in a group, and the bytes that it wants to append."""
+
+    action: Callable[[], Any]
+    size: int

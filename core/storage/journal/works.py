@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+from core.storage.journal.model import Work
+
 _GROUP = 512
 _GROUP_BYTES = 32 << 20
-
-
-class Work:
-    """One caller's action in a group, and the bytes that it wants to append."""
-
-    __slots__ = ("action", "size")
-
-    def __init__(self, action: Callable[[], Any], size: int) -> None:
-        self.action = action
-        self.size = size
 
 
 Group = list[tuple[Work, Future[Any]]]

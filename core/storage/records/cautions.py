@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from core.contracts.left_out import LeftOut, Notes, Stage
@@ -30,6 +30,13 @@ def load(session: Session, log: str) -> dict[str, Notes]:
         for row in rows
         if row.snapshot is not None
     }
+
+
+def forget(session: Session, log: str) -> None:
+    """Forget the notes of a log that is given up."""
+    session.execute(
+        delete(CursorRow).where(CursorRow.projector.startswith(_prefix(log), autoescape=True))
+    )
 
 
 def unread(session: Session, log: str) -> dict[int, list[LeftOut]]:
