@@ -208,8 +208,6 @@ class Caution:
         if mark.stage is Stage.READ:
             return self._notebook.letters(read_refused(*args, mark.index, mark.reason))
         found = read_around(*args, before)
-        if found is None:
-            return []
         # Those of what cannot be read would come with the entry, which may now never come.
         return self._notebook.letters(found) + make_letters(found, mark.index, mark.reason)
 

@@ -123,10 +123,9 @@ class Feed:
         """
         families = self._families
         wanted = [raw for raw in raws if families is None or raw.lane.partition("/")[0] in families]
-        entries = [entry for raw in wanted if (entry := self._decode(raw, before)) is not None]
-        return Chunk(entries, raws[-1].pos)
+        return Chunk([self._decode(raw, before) for raw in wanted], raws[-1].pos)
 
-    def _decode(self, raw: Entry, before: Before | None) -> LogEntry | None:
+    def _decode(self, raw: Entry, before: Before | None) -> LogEntry:
         left_out = self.left_out.get(raw.pos, ())
         if left_out or before is not None:
             return read_around(raw.lane, raw.pos, raw.seq, raw.at, raw.body, left_out, before)

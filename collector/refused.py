@@ -9,6 +9,7 @@ from core.contracts.log import (
     ActivationEntry,
     BatchEntry,
     EventEntry,
+    LeftOutEntry,
     LogEntry,
     MediaEntry,
     ReplayEntry,
@@ -22,6 +23,7 @@ SOURCE = "rules:"
 #: Beyond every index of a batch: the series store may refuse the same event.
 _BESIDE = 1_000
 _KINDS: dict[type[LogEntry], str] = {
+    LeftOutEntry: "left_out",
     TickEntry: "tick",
     ActivationEntry: "activation",
     MediaEntry: "media",

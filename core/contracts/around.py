@@ -15,6 +15,7 @@ from core.contracts.log import (
     BATCH,
     REPLAY,
     BatchEntry,
+    LeftOutEntry,
     LogEntry,
     ReplayEntry,
     TickEntry,
@@ -27,12 +28,12 @@ from core.contracts.log import (
 def read_around(
     lane: str, pos: int, seq: int, at: int, body: bytes, left_out: Sequence[LeftOut],
     before: Before | None = None,
-) -> LogEntry | None:  # fmt: skip
+) -> LogEntry:  # fmt: skip
     """Decode an entry as :func:`decode_entry` does, but for what is left out of it.
 
-    What crashed its reading is refused like what breaks the contract; what crashed its use (an
-    event, a timer of a tick) is gone from what is returned, None where that is all. ``before``
-    hears of each event before it is read, and again before it is used.
+    What crashed its reading is refused like what breaks the contract. What crashed its use (an
+    event, a timer of a tick) is gone from what is returned, a :class:`LeftOutEntry` if that is all
+    of it. ``before`` hears of each event before it is read, and again before it is used.
     """
     crashed = {mark.index: mark.reason for mark in left_out if mark.stage is Stage.READ}
     if WHOLE in crashed:
@@ -77,17 +78,18 @@ def _by_event(
     return BatchEntry(pos, at, lane.split("/")[1], batch)
 
 
-def _without(entry: LogEntry, indices: set[int], before: Before | None) -> LogEntry | None:
+def _without(entry: LogEntry, indices: set[int], before: Before | None) -> LogEntry:
     if isinstance(entry, ReplayEntry) and WHOLE in indices:
         # Still the place at which the letter is noted as replayed.
         return replace(entry, contents=Contents(entry.contents.site))
     if WHOLE in indices:
-        return None
+        return LeftOutEntry(entry.pos, entry.at, entry)
     if isinstance(entry, BatchEntry) and (indices or before is not None):
         events = [item for item in entry.batch.events if item[0] not in indices]
         if before is not None:
             events = Watched(events, before)
-        return replace(entry, batch=replace(entry.batch, events=events))
+        left_out = len(entry.batch.events) - len(events)
+        return replace(entry, batch=replace(entry.batch, events=events), left_out=left_out)
     if isinstance(entry, TickEntry) and (indices or before is not None):
         return replace(entry, gate=_gate(indices, before))
     return entry

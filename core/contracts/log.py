@@ -78,12 +78,13 @@ def control_lane(site: str, edge: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class BatchEntry:
-    """A batch of an edge."""
+    """A batch of an edge, without the ``left_out`` events that crash whoever uses it."""
 
     pos: int
     at: int
     site: str
     batch: Batch
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +172,15 @@ class ReplayEntry:
         return [] if self.replay.origin.family is Family.RULES else self.contents.events
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOutEntry:
+    """An entry that crashes whoever uses it: it came, and nothing more is done with it."""
+
+    pos: int
+    at: int
+    entry: LogEntry
+
+
 LogEntry = (
     BatchEntry
     | MediaEntry
@@ -179,6 +189,7 @@ LogEntry = (
     | ActivationEntry
     | UnreadableEntry
     | ReplayEntry
+    | LeftOutEntry
 )
 
 
