@@ -13,6 +13,7 @@ from core.storage.journal.model import (
     OnFull,
     Placed,
     Tombstone,
+    least_budget,
 )
 from core.storage.journal.port import FollowedLog, Log, LogReader
 from core.storage.journal.reader import JournalReader
@@ -31,4 +32,5 @@ __all__ = [
     "OnFull",
     "Placed",
     "Tombstone",
+    "least_budget",
 ]
