@@ -13,18 +13,13 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.town import town, until
+from tests.soak.memory import memory_mib
 
 pytestmark = pytest.mark.soak
 
 EDGES = ("jinxiu-gate", "jinxiu-north", "jinxiu-south", "yunqi-tower")
 #: Beyond what a collector of this size needs at all (MiB).
 MOST_MEMORY = 600
-
-
-def memory_mib(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
 
 
 def test_random_kills_lose_and_double_nothing_and_memory_stays(tmp_path: Path) -> None:
