@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import structlog
 
@@ -32,7 +34,7 @@ from core.contracts.batch import (
     digest,
 )
 from core.contracts.codec import encode, whole
-from core.contracts.errors import ContractError
+from core.contracts.errors import ContractError, JournalError
 from core.contracts.events import ID_PATTERN, Lane
 from core.contracts.log import UNREADABLE, Unreadable, encode_media, plain_lane
 from core.contracts.topics import Address
@@ -48,21 +50,26 @@ _AGAIN_S = 1.0
 _ID = re.compile(whole(ID_PATTERN))
 
 
-@dataclass(frozen=True, slots=True)
-class _Received:
+class _Received(NamedTuple):
     family: str
     message: Message
     is_again: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Settled:
-    """The journal has answered: ``error`` None means that the batch is durable."""
+class _Taken(NamedTuple):
+    """A batch that the journal is to get, behind the note of a hole before it."""
 
     key: StreamKey
     seq: int
-    error: BaseException | None
-    placed: Future[list[Placed]]
+    appends: list[Append]
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """The journal has answered on the batches of a round."""
+
+    taken: list[_Taken]
+    answer: Future[list[list[Placed] | JournalError]]
 
 
 _Away = str
@@ -81,6 +88,7 @@ class Ingest:
         self._inbox: queue.SimpleQueue[_Received | _Settled | _Away | None] = queue.SimpleQueue()
         self._streams: dict[_EdgeEpoch, dict[Lane, Stream]] = {}
         self._edges = EdgeRegister(journal, clock)
+        self._taken: list[_Taken] = []
         self._dirty: dict[tuple[str, str], str] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -134,9 +142,11 @@ class Ingest:
                 except queue.Empty:
                     break
                 if item is None:
+                    self._hand_over()
                     self._send_receipts()
                     return
                 self._handle(item)
+            self._hand_over()
             self._send_receipts()
 
     def _handle(self, item: _Received | _Settled | _Away) -> None:
@@ -211,8 +221,15 @@ class Ingest:
         )
         stream.accept(seq)
         # All or none: a hole is declared when the batch behind it is taken, and only once.
-        self._journal.append(*appends, batch).add_done_callback(
-            lambda future: self._inbox.put(_Settled(key, seq, future.exception(), future))
+        self._taken.append(_Taken(key, seq, [*appends, batch]))
+
+    def _hand_over(self) -> None:
+        """Give the journal what a round has taken."""
+        if not self._taken:
+            return
+        taken, self._taken = self._taken, []
+        self._journal.append_each([batch.appends for batch in taken]).add_done_callback(
+            lambda answer: self._inbox.put(_Settled(taken, answer))
         )
 
     def _streams_of(self, key: StreamKey) -> dict[Lane, Stream]:
@@ -230,16 +247,19 @@ class Ingest:
             self._edges.note_clash(key, seq)
 
     def _settle(self, item: _Settled) -> None:
-        stream = self._stream(item.key)
-        if item.error is None:
-            stream.commit(item.seq)
-            self._trail.note(item.key, item.seq, item.placed)
-            self._dirty[item.key.site, item.key.edge] = item.key.epoch
-            return
-        if stream.accepted > stream.committed:
-            log.error("not journalled", lane=item.key.journal_lane, why=str(item.error))
-        self.counts["not_journalled"] += 1
-        stream.fail()
+        failure = item.answer.exception()
+        answers = [failure] * len(item.taken) if failure else item.answer.result()
+        for (key, seq, _), answer in zip(item.taken, answers, strict=True):
+            stream = self._stream(key)
+            if isinstance(answer, list):
+                stream.commit(seq)
+                self._trail.note(key, seq, answer[-1].pos)
+                self._dirty[key.site, key.edge] = key.epoch
+                continue
+            if stream.accepted > stream.committed:
+                log.error("not journalled", lane=key.journal_lane, why=str(answer))
+            self.counts["not_journalled"] += 1
+            stream.fail()
 
     def _status(self, address: Address, message: Message) -> None:
         if not message.payload:
@@ -298,6 +318,7 @@ class Ingest:
             self._publish(site, edge, receipt, self._edges.birth(site, edge))
 
 
+@lru_cache(maxsize=4096)
 def _address(topic: str) -> Address:
     address = topics.address(topic)
     if address is None or not all(map(_ID.match, (address.site, address.sender))):

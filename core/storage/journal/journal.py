@@ -7,6 +7,7 @@ import threading
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +18,6 @@ from core.storage import sqlite
 from core.storage.journal.ballast import Ballast
 from core.storage.journal.lanes import Lanes
 from core.storage.journal.model import (
-    ENTRY_OVERHEAD,
     Append,
     Growth,
     LaneBounds,
@@ -28,6 +28,7 @@ from core.storage.journal.model import (
 )
 from core.storage.journal.reader import JournalReader
 from core.storage.journal.schema import open_file
+from core.storage.journal.work import Work, size_of
 from core.storage.locks import FileLock
 
 log = structlog.get_logger(__name__)
@@ -72,7 +73,7 @@ class Journal:
         self._on_failure = on_failure
         self._lock = FileLock(path)
         self._ballast = Ballast(path)
-        self._queue: queue.SimpleQueue[tuple[_Work, Future[Any]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Work, Future[Any]] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._committed = threading.Condition()
         self._position = 0
@@ -146,6 +147,15 @@ class Journal:
         JournalError when a given seq is not above its lane's last.
         """
         return self._submit(lambda: self._lanes.insert_all(appends), appends)
+
+    def append_each(
+        self, groups: Sequence[Sequence[Append]]
+    ) -> Future[list[list[Placed] | JournalError]]:
+        """Append many groups as :meth:`append` does one; the future answers for each of them."""
+        works = [Work(partial(self._lanes.insert_all, group), size_of(group)) for group in groups]
+        return self._submit(
+            lambda: [self._attempt(work) for work in works], weight=sum(w.size for w in works)
+        )
 
     def extend(self, append: Append, growth: Growth) -> Future[Placed]:
         """Append to a lane's last entry while nobody has seen it, else as an entry of its own.
@@ -248,22 +258,24 @@ class Journal:
 
     # -- the writer's thread --------------------------------------------------------------
 
-    def _submit(self, action: Callable[[], T], appends: Sequence[Append] = ()) -> Future[T]:
+    def _submit(
+        self, action: Callable[[], T], appends: Sequence[Append] = (), *, weight: int = 0
+    ) -> Future[T]:
+        """Queue an action; ``weight`` is what it appends within a check of its own (bytes)."""
         future: Future[T] = Future()
         if self._failure is not None:
             future.set_exception(JournalError(f"{self._path}: the writer has failed"))
         elif self._closed or self._thread is None:
             future.set_exception(JournalError(f"{self._path}: the journal is not open"))
         else:
-            size = sum(len(append.body) + ENTRY_OVERHEAD for append in appends)
-            self._queue.put((_Work(action, size), future))
+            self._queue.put((Work(action, size_of(appends), weight), future))
         return future
 
     def _ask(self, question: Callable[[], T]) -> T:
         return self._submit(question).result()
 
     def _run(self) -> None:
-        group: list[tuple[_Work, Future[Any]]] = []
+        group: list[tuple[Work, Future[Any]]] = []
         try:
             while (first := self._queue.get()) is not None:
                 group, last = self._gather(first)
@@ -281,9 +293,9 @@ class Journal:
                 self._on_failure(error)
 
     def _gather(
-        self, first: tuple[_Work, Future[Any]]
-    ) -> tuple[list[tuple[_Work, Future[Any]]], bool]:
-        group, size = [first], first[0].size
+        self, first: tuple[Work, Future[Any]]
+    ) -> tuple[list[tuple[Work, Future[Any]]], bool]:
+        group, size = [first], first[0].weight
         while len(group) < _GROUP and size < _GROUP_BYTES:
             try:
                 item = self._queue.get_nowait()
@@ -292,10 +304,10 @@ class Journal:
             if item is None:
                 return group, True
             group.append(item)
-            size += item[0].size
+            size += item[0].weight
         return group, False
 
-    def _commit(self, group: list[tuple[_Work, Future[Any]]]) -> None:
+    def _commit(self, group: list[tuple[Work, Future[Any]]]) -> None:
         """Run a group in one transaction; a work that fails is undone alone."""
         try:
             results = self._transaction(group)
@@ -309,7 +321,7 @@ class Journal:
             else:
                 future.set_result(result)
 
-    def _transaction(self, group: list[tuple[_Work, Future[Any]]]) -> list[Any]:
+    def _transaction(self, group: list[tuple[Work, Future[Any]]]) -> list[Any]:
         results: list[Any] = []
         self._connection.execute("BEGIN IMMEDIATE")
         try:
@@ -325,7 +337,7 @@ class Journal:
         self._position = self._lanes.position
         return results
 
-    def _attempt(self, work: _Work) -> Any:
+    def _attempt(self, work: Work) -> Any:
         if (
             self._on_full is OnFull.REFUSE
             and work.size
@@ -347,7 +359,7 @@ class Journal:
         finally:
             self._lanes.reload()
 
-    def _rescue(self, group: list[tuple[_Work, Future[Any]]], error: Exception) -> list[Any]:
+    def _rescue(self, group: list[tuple[Work, Future[Any]]], error: Exception) -> list[Any]:
         """Try once more on a full disk, having made room; else refuse."""
         if "full" in str(error):
             try:
@@ -372,7 +384,7 @@ class Journal:
     def _limit(self) -> int:
         return self._budget if self._ceiling is None else min(self._budget, self._ceiling)
 
-    def _drain(self, error: BaseException, group: list[tuple[_Work, Future[Any]]]) -> None:
+    def _drain(self, error: BaseException, group: list[tuple[Work, Future[Any]]]) -> None:
         waiting = list(group)
         while True:
             try:
@@ -405,13 +417,3 @@ class Journal:
         self._lanes.renumber()
         self._connection.execute("UPDATE meta SET value = ? WHERE name = 'epoch'", (epoch,))
         return epoch
-
-
-class _Work:
-    """One caller's action in a group, and the bytes that it wants to append."""
-
-    __slots__ = ("action", "size")
-
-    def __init__(self, action: Callable[[], Any], size: int) -> None:
-        self.action = action
-        self.size = size
