@@ -104,7 +104,7 @@ class StreetNode:
     def play(self) -> StreetAudit:
         """Start, play, wait until everything is stored, compare, stop."""
         previous = {
-            number: signal.signal(number, lambda *_: self._street.stop())
+            number: signal.signal(number, lambda *_: self.stop())
             for number in (signal.SIGINT, signal.SIGTERM)
         }
         try:
@@ -157,6 +157,10 @@ class StreetNode:
     def pid(self, name: str) -> int | None:
         """Return the process id of ``broker`` or ``collector``, None while it is down."""
         return self._supervisor.pid(name)
+
+    def stop(self) -> None:
+        """End early; what was said is still sent, stored and compared."""
+        self._street.stop()
 
     def restart_edge(self, number: int) -> None:
         """Let an edge, counted through the street, be born again; to be called by :attr:`watch`."""

@@ -1,7 +1,9 @@
 """A whole street, 20,000 events a second for half an hour, while its processes are killed.
 
 ``SOAK_MINUTES`` (default 30), ``SOAK_RATE`` (events/s that are offered, 20,000), ``SOAK_KILL_S``
-(10; 0 for no kills) and ``SOAK_SEED`` (1, of traffic and kills) make another run of it.
+(10; 0 for no kills) and ``SOAK_SEED`` (1, of traffic and kills) make another run of it. A machine
+that does other work too may not take what is offered: ``SOAK_LEAST`` is the rate that it must
+(default 0.9 of what is offered), and what was achieved is printed.
 """
 
 from __future__ import annotations
@@ -32,18 +34,23 @@ _RISE = 0.10
 class Killer:
     """Kills something every so often, and looks at everybody's memory about once a second."""
 
-    def __init__(self, every_s: float, seed: int) -> None:
+    def __init__(self, every_s: float, seed: int, minutes: float) -> None:
         self._every_s = every_s
         self._chance = random.Random(seed)
         self._next = time.monotonic() + every_s
+        self._end = time.monotonic() + minutes * 60
         self.kills: Counter[str] = Counter()
         self.memory = MemoryLog()
 
-    def __call__(self, _played: Played, node: StreetNode) -> None:
+    def __call__(self, played: Played, node: StreetNode) -> None:
+        self.played = played
         pids = _pids(node)
         for name, pid in pids.items():
             self.memory.sample(name, pid)
-        if not self._every_s or time.monotonic() < self._next:
+        now = time.monotonic()
+        if now > self._end:
+            node.stop()
+        if not self._every_s or now < self._next:
             return
         self._next += self._every_s
         victim = self._chance.choice([name for name in VICTIMS if name in pids or name == "edge"])
@@ -70,18 +77,20 @@ def test_a_street_under_kills_is_stored_exactly_in_constant_memory(
     seed = int(os.environ.get("SOAK_SEED", "1"))
     # The audit at the end reads the whole log.
     monkeypatch.setenv("ESTATE_COLLECTOR__JOURNAL_BYTES", str(64 << 30))
+    least = float(os.environ.get("SOAK_LEAST", str(0.9 * rate)))
     speed = rate / _NATURAL_RATE
     run = StreetRun(share=1.0, seconds=round(minutes * 60 * speed), speed=speed, seed=seed)
     node = StreetNode(Settings(data=tmp_path), run, tmp_path / "street", print)
-    killer = Killer(every_s, seed)
+    killer = Killer(every_s, seed, minutes)
     node.watch = killer
     audit = node.play()
     memory = killer.memory
     print("\n".join(audit.lines()))
-    print(f"kills: {dict(killer.kills)}")
+    achieved = audit.sent.total() / killer.played.real_s
+    print(f"kills: {dict(killer.kills)}; {rate:,.0f}/s offered, {achieved:,.0f}/s receipted")
     print("\n".join(memory.line(name) for name in memory.names))
     assert audit.exact
-    assert audit.sent.total() > 0.8 * rate * minutes * 60, "a street says as much as is offered"
+    assert achieved >= least
     if every_s:
         assert killer.kills.total() >= minutes * 60 / every_s - 2
     for name in memory.names:
