@@ -102,6 +102,7 @@ class CollectorApp:
         self._link = Link(settings.broker, LinkOptions(client_id=self._name, will=self._will))
         self._announcer = Announcer(self.records, self._link, self._clock)
         self._adoptions = Adoptions(self.records, self.journal, self._clock, self._activation)
+        del self._activation  # they have it, in little room
         self._adoptions.activate()
         self._project()
         self._connect()

@@ -21,6 +21,8 @@ from core.storage.records import Records
 
 _REPORT_S = 0.25
 _AGAIN_S = 0.05
+#: A store that has fallen behind is written in large pieces.
+_TIMES = 4
 
 
 class ToldLog:
@@ -81,7 +83,7 @@ def main(handle: int) -> None:
     records = Records(start.settings.records_url)
     records.open()
     projections = store_projections(start.settings, records, start.clock, start.log_id)
-    followers = Followers(told, projections)
+    followers = Followers(told, projections, times=_TIMES)
     followers.start()
     settle()
     stopped = threading.Event()

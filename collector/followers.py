@@ -42,15 +42,17 @@ def at_once(stops: Iterable[Callable[[], None]]) -> None:
 
 
 class Followers:
-    """Projections that follow one log, each in a thread of its own."""
+    """Projections that follow one log, each in a thread of its own; ``times`` as in a feed."""
 
-    def __init__(self, log: FollowedLog, projections: Sequence[Projection]) -> None:
+    def __init__(
+        self, log: FollowedLog, projections: Sequence[Projection], *, times: int = 1
+    ) -> None:
         alike = sum(
             each.families is None or each.families >= EVENT_FAMILIES for each in projections
         )
         decoded = DecodedEntries() if alike > 1 else None
         self._projectors = [
-            Projector(each, Feed(log, each.families, decoded)) for each in projections
+            Projector(each, Feed(log, each.families, decoded, times=times)) for each in projections
         ]
 
     def start(self) -> None:

@@ -159,8 +159,9 @@ def collector(
     from estate.activation import read_activation
 
     loaded, clock = _prepare(settings_file, "collector")
-    activation = read_activation(loaded, topology)
-    part = CollectorApp(loaded, clock, activation=activation, on_failure=end_process)
+    part = CollectorApp(
+        loaded, clock, activation=read_activation(loaded, topology), on_failure=end_process
+    )
     _serve(part, loaded, "collector", "The collector runs.")
 
 

@@ -4,28 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from pathlib import Path
-from statistics import linear_regression
+from statistics import fmean, linear_regression
 
-
-def children(pid: int) -> list[int]:
-    """Return the ids of a process's children."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(path.read_text().rpartition(")")[2].split()[1])
-        except (OSError, ValueError):
-            continue  # it has ended meanwhile
-        if parent == pid:
-            found.append(int(path.parent.name))
-    return found
-
-
-def memory_mib(pid: int) -> float:
-    """Return the resident memory (MiB) that is a process's own; files it has mapped are not."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    line = next((line for line in status.splitlines() if line.startswith("RssAnon")), "RssAnon: 0")
-    return int(line.split()[1]) / 1024
+from bench.parts import own_mib
 
 
 class MemoryLog:
@@ -38,7 +19,7 @@ class MemoryLog:
     def sample(self, name: str, pid: int) -> None:
         """Take a process's memory now, if it still runs."""
         try:
-            found = memory_mib(pid)
+            found = own_mib(pid)
         except OSError:
             return
         if found:  # else it has just ended
@@ -47,12 +28,11 @@ class MemoryLog:
     def growth_mib(self, name: str) -> float:
         """Return how much the trend over the later two thirds of the time has risen."""
         times, sizes = zip(*self._later(name), strict=True)
-        return linear_regression(times, sizes).slope * (times[-1] - times[0])
+        return float(linear_regression(times, sizes).slope) * (times[-1] - times[0])
 
     def mean_mib(self, name: str) -> float:
         """Return the mean over the later two thirds of the time."""
-        later = self._later(name)
-        return sum(size for _, size in later) / len(later)
+        return float(fmean(size for _, size in self._later(name)))
 
     def peak_mib(self, name: str) -> float:
         """Return the greatest sample."""

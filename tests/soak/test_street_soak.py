@@ -17,10 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.parts import children
 from core.runtime.settings import Settings
 from estate.street import StreetNode, StreetRun
 from simulators.scale.street import Played
-from tests.soak.memory import MemoryLog, children
+from tests.soak.memory import MemoryLog
 
 pytestmark = pytest.mark.soak
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.parts import own_mib
 from tests.e2e.town import town, until
-from tests.soak.memory import memory_mib
 
 pytestmark = pytest.mark.soak
 
@@ -36,7 +36,7 @@ def test_random_kills_lose_and_double_nothing_and_memory_stays(tmp_path: Path) -
             started.await_time(started.now() + chance.randrange(20_000, 120_000))
             started.kill(chance.choice(parts))
             kills += 1
-            assert memory_mib(started.processes()["collector"]["pid"]) < MOST_MEMORY
+            assert own_mib(started.processes()["collector"]["pid"]) < MOST_MEMORY
         until(started.online, "every edge is back", 120)
         alerts = started.alerts()
         once = {(a["rule"], a["key"], a["began_at"]) for a in alerts}
