@@ -27,12 +27,13 @@ class MemoryLog:
 
     def growth_mib(self, name: str) -> float:
         """Return how much the trend over the later two thirds of the time has risen."""
-        times, sizes = zip(*self._later(name), strict=True)
-        return float(linear_regression(times, sizes).slope) * (times[-1] - times[0])
+        later = self._later(name)
+        times, sizes = [time for time, _ in later], [size for _, size in later]
+        return linear_regression(times, sizes).slope * (times[-1] - times[0])
 
     def mean_mib(self, name: str) -> float:
         """Return the mean over the later two thirds of the time."""
-        return float(fmean(size for _, size in self._later(name)))
+        return fmean(size for _, size in self._later(name))
 
     def peak_mib(self, name: str) -> float:
         """Return the greatest sample."""

@@ -51,6 +51,7 @@ class Killer:
         now = time.monotonic()
         if now > self._end:
             node.stop()
+            return
         if not self._every_s or now < self._next:
             return
         self._next += self._every_s
