@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping, Sequence
 
-import msgspec
 import structlog
 
-from core.contracts.adoption import merge
+from core.contracts.adoption import Adopted, Merged
 from core.contracts.codec import encode
 from core.contracts.log import ACTIVATION, Activation
 from core.runtime.clock import Clock
-from core.storage.journal import Append, Journal
+from core.storage.journal import Append, Log
 from core.storage.records import Records, adoptions, counters
 
 log = structlog.get_logger(__name__)
+
+Ground = Callable[[Sequence[Adopted]], Merged]
 
 
 class Adoptions:
@@ -23,13 +25,19 @@ class Adoptions:
     name = "adoptions"
 
     def __init__(
-        self, records: Records, journal: Journal, clock: Clock, activation: Activation
+        self,
+        records: Records,
+        journal: Log,
+        clock: Clock,
+        rules: Mapping[str, str],
+        ground: Ground,
     ) -> None:
+        """``ground`` adds what was adopted to what the file says."""
         self._records = records
         self._journal = journal
         self._clock = clock
-        # Encoded: as objects a street's topology is fifteen times as large, and seldom wanted.
-        self._activation = encode(activation)
+        self._rules = dict(rules)
+        self._ground = ground
         self._seen = -1
 
     def step(self) -> None:
@@ -43,15 +51,14 @@ class Adoptions:
         """Journal topology and rules if they differ from those that hold."""
         with self._records.reading() as session:
             seen, adopted = adoptions.adopted(session)
-        own = msgspec.json.decode(self._activation, type=Activation)
-        merged = merge(own.topology, adopted)
-        body = encode(Activation(topology=merged.topology, rules=own.rules))
+        merged = self._ground(adopted)
+        body = encode(Activation(topology=merged.topology, rules=self._rules))
         mark = hashlib.blake2b(body, digest_size=16).digest()
         last = self._journal.last_seqs().get(ACTIVATION, 0)
         now = self._clock.now_ms()
         if last == 0 or self._journal.digest(ACTIVATION, last) != mark:
             self._journal.append(Append(ACTIVATION, body, now, events=0, digest=mark)).result()
-            log.info("topology and rules activated", rules=sorted(own.rules))
+            log.info("topology and rules activated", rules=sorted(self._rules))
         if adopted:
             with self._records.session() as session:
                 adoptions.settle(session, merged.superseded, merged.problems, now)

@@ -6,7 +6,9 @@ published later, because the announcer goes on from the number that it has reach
 
 from __future__ import annotations
 
+import queue
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
@@ -23,7 +25,6 @@ from core.storage.records.changes import LiveChange
 
 log = structlog.get_logger(__name__)
 
-_NAME = "announce"
 _POLL_S = 0.25
 _SAVE_EVERY = 200
 _AT_ONCE = 500
@@ -37,13 +38,25 @@ class Announcer:
     An alert that is over and acknowledged is published once more, then its topic is emptied.
     """
 
-    def __init__(self, records: Records, link: Link, clock: Clock) -> None:
+    def __init__(
+        self,
+        records: Records,
+        link: Link,
+        clock: Clock,
+        *,
+        name: str = "announce",
+        owns: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        """``name`` is that of its place in the sequence; ``owns`` tells whose sites it tells of."""
+        self._name = name
+        self._owns = owns
         self._clock = clock
         self._records = records
         self._link = link
         self._stopping = threading.Event()
         self._news = threading.Event()
         self._again = threading.Event()
+        self._adopted: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._seq = 0
         self.published = 0
@@ -57,6 +70,11 @@ class Announcer:
 
     def wake(self) -> None:
         """Say that the live sequence may have grown."""
+        self._news.set()
+
+    def adopt(self, site: str, since: int) -> None:
+        """Announce a site from now on, and what was told of it since a number of the sequence."""
+        self._adopted.put((site, since))
         self._news.set()
 
     def stop(self) -> None:
@@ -81,6 +99,7 @@ class Announcer:
                 if self._again.is_set():
                     self._again.clear()
                     self._announce_all()
+                self._catch_up()
                 self._step()
                 if self._seq - saved >= _SAVE_EVERY:
                     saved = self._save()
@@ -100,12 +119,12 @@ class Announcer:
 
     def _load(self) -> int:
         with self._records.reading() as session:
-            seq, _ = projection.cursor(session, _NAME)
+            seq, _ = projection.cursor(session, self._name)
             return max(seq, changes.first_seq(session) - 1)
 
     def _save(self) -> int:
         with self._records.session() as session:
-            projection.save_cursor(session, _NAME, self._seq, None)
+            projection.save_cursor(session, self._name, self._seq, None)
         return self._seq
 
     def _announce_all(self) -> None:
@@ -113,7 +132,7 @@ class Announcer:
         with self._records.reading() as session:
             now = self._clock.now_ms()
             page = alerts.list_alerts(session, now=now, order="urgency", limit=500)
-            standing = [alerts.alert_view(row, now) for row in page.items]
+            standing = [alerts.alert_view(row, now) for row in page.items if self._owns(row.site)]
             nodes = tree.tree_view(session)["nodes"]
         sent = [
             self._publish(topics.alert(alert["site"], alert["id"]), encode(alert), retain=True)
@@ -122,6 +141,21 @@ class Announcer:
         sent += self._colours(nodes, {node["site"] for node in nodes})
         _await(sent)
 
+    def _catch_up(self) -> None:
+        """Tell of sites that another has announced until now what that one may not have told."""
+        while not self._adopted.empty():
+            site, since = self._adopted.get()
+            sent: list[Future[int]] = []
+            while since < self._seq:
+                with self._records.reading() as session:
+                    found = changes.changes_since(session, since, _AT_ONCE)
+                for change in found:
+                    if change.topic == "alert" and change.payload["site"] == site:
+                        sent += self._alert(change)
+                since = found[-1].seq if found else self._seq
+            _await(sent)
+            self._again.set()
+
     def _step(self) -> None:
         with self._records.reading() as session:
             found = changes.changes_since(session, self._seq, _AT_ONCE)
@@ -129,7 +163,7 @@ class Announcer:
             nodes = tree.tree_view(session)["nodes"] if coloured else []
         sent: list[Future[int]] = []
         for change in found:
-            if change.topic == "alert":
+            if change.topic == "alert" and self._owns(change.payload["site"]):
                 sent += self._alert(change)
         sent += self._colours(nodes, {n["site"] for n in nodes if n["id"] in coloured})
         _await(sent)
@@ -144,7 +178,7 @@ class Announcer:
                 encode({node["id"]: node["colour"] for node in nodes if node["site"] == site}),
                 retain=True,
             )
-            for site in sorted(site for site in sites if site is not None)
+            for site in sorted(site for site in sites if site is not None and self._owns(site))
         ]
 
     def _alert(self, change: LiveChange) -> list[Future[int]]:

@@ -12,8 +12,7 @@ from core.contracts.errors import EstateError
 
 log = structlog.get_logger(__name__)
 
-#: How often it looks, and how long it waits after a failure (real seconds).
-_LOOK_S = 0.5
+#: How long it waits after a failure (real seconds).
 _PAUSE_S = 5.0
 
 
@@ -30,8 +29,10 @@ class Clerk(Protocol):
 class Desk:
     """Calls each clerk again and again, in one thread; none holds up another for long."""
 
-    def __init__(self, clerks: Sequence[Clerk]) -> None:
+    def __init__(self, clerks: Sequence[Clerk], every_s: float = 0.5) -> None:
+        """It looks each ``every_s`` (real seconds)."""
         self._clerks = clerks
+        self._every_s = every_s
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self.failures = 0
@@ -69,5 +70,5 @@ class Desk:
                     log.info("decisions are carried out again", of=clerk.name)
 
     def _run(self) -> None:
-        while not self._stopping.wait(_PAUSE_S if self.trouble else _LOOK_S):
+        while not self._stopping.wait(_PAUSE_S if self.trouble else self._every_s):
             self.step()

@@ -19,7 +19,7 @@ from core.contracts.events import Lane
 from core.contracts.log import control_lane
 from core.runtime.clock import Clock
 from core.runtime.link import Message
-from core.storage.journal import Append, Journal
+from core.storage.journal import Append, Log
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +42,7 @@ class _Edge:
 class EdgeRegister:
     """The edges that a collector has heard of; used by the ingest's thread only."""
 
-    def __init__(self, journal: Journal, clock: Clock) -> None:
+    def __init__(self, journal: Log, clock: Clock) -> None:
         self._journal = journal
         self._clock = clock
         self._edges: dict[tuple[str, str], _Edge] = {}
@@ -64,6 +64,16 @@ class EdgeRegister:
                         known.epoch = event.data.epoch
         finally:
             reader.close()
+
+    def inherit(self, site: str, online: dict[str, str]) -> None:
+        """Take over which edges of a site were online, by their epochs."""
+        for edge, epoch in online.items():
+            self._edges[site, edge] = _Edge(online=True, epoch=epoch)
+
+    def epoch(self, site: str, edge: str) -> str:
+        """Return the epoch in which an edge was last heard of, empty where it was not."""
+        known = self._edges.get((site, edge))
+        return "" if known is None else known.epoch
 
     def birth(self, site: str, edge: str) -> int:
         """Return the clock of the birth that an edge's receipts answer, 0 without one."""

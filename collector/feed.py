@@ -6,7 +6,6 @@ import threading
 from collections import OrderedDict
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
 
 from core.contracts.log import (
     BatchEntry,
@@ -15,34 +14,13 @@ from core.contracts.log import (
     UnreadableEntry,
     decode_entry,
 )
-from core.storage.journal import Entry, JournalReader
+from core.storage.journal import Entry, FollowedLog, LogReader
 
 #: Decoded events that are kept for the projectors that come a moment later.
 _KEPT = 60_000
 _LINGER_S = 0.005
 #: What is read at once (bytes), and the entries of a mean size that this is.
 _READ_BYTES, _READ_ENTRIES = 1 << 20, 64
-
-
-class FollowedLog(Protocol):
-    """What following a log takes: the journal itself, or its picture in another process."""
-
-    @property
-    def position(self) -> int:
-        """Return the position of the last committed entry."""
-        ...
-
-    def wait(self, after: int, timeout: float) -> bool:
-        """Wait up to ``timeout`` seconds for an entry above ``after``; tell whether there is."""
-        ...
-
-    def reader(self) -> JournalReader:
-        """Return an open reader; the caller closes it."""
-        ...
-
-    def advance(self, cursor: str, pos: int) -> Future[None]:
-        """Note that a named reader needs nothing at or below ``pos`` any more."""
-        ...
 
 
 class DecodedEntries:
@@ -108,7 +86,7 @@ class Feed:
         self._log = log
         self._families = families
         self._decoded = decoded
-        self._reader: JournalReader | None = None
+        self._reader: LogReader | None = None
 
     def open(self) -> None:
         """Open the reader."""

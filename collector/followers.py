@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
-from collector.feed import DecodedEntries, Feed, FollowedLog
+from collector.feed import DecodedEntries, Feed
 from collector.media_projection import MediaProjection
 from collector.projector import Projection, Projector, ProjectorState
 from collector.series_projection import SeriesProjection
 from core.contracts.log import EVENT_FAMILIES
 from core.runtime.clock import Clock
 from core.runtime.settings import Settings
+from core.storage.journal import FollowedLog
 from core.storage.media import MediaStore
 from core.storage.records import Records
 from core.storage.series import open_writer
@@ -21,14 +22,23 @@ STORES = (SeriesProjection.name, MediaProjection.name)
 
 
 def store_projections(
-    settings: Settings, records: Records, clock: Clock, log_id: str
+    settings: Settings, records: Records, clock: Clock, log_id: str, site: str | None = None
 ) -> list[Projection]:
-    """Return the projections into the series store and the media store."""
+    """Return the projections into the series store and the media store.
+
+    ``site`` is the one that the log is about, where other logs of it came before.
+    """
     return [
         SeriesProjection(
-            lambda: open_writer(settings, log=log_id, clock=clock), records, clock, log_id
+            lambda: open_writer(settings, log=log_id, clock=clock),
+            records,
+            clock,
+            log_id,
+            steady=site is not None,
         ),
-        MediaProjection(MediaStore(settings.data / "media"), records, clock, log_id),
+        MediaProjection(
+            MediaStore(settings.data / "media"), records, clock, log_id, steady=site is not None
+        ),
     ]
 
 

@@ -19,7 +19,9 @@ from typing import NamedTuple
 import structlog
 
 from collector.edges import EdgeRegister
+from collector.holding import Holding
 from collector.streams import Stream, StreamKey, Verdict, parse_lane
+from collector.tenure import Tenure
 from collector.trail import JournalTrail
 from core.contracts import topics
 from core.contracts.batch import (
@@ -34,13 +36,13 @@ from core.contracts.batch import (
     digest,
 )
 from core.contracts.codec import encode, whole
-from core.contracts.errors import ContractError, JournalError
+from core.contracts.errors import ContractError
 from core.contracts.events import ID_PATTERN, Lane
 from core.contracts.log import UNREADABLE, Unreadable, encode_media, plain_lane
 from core.contracts.topics import Address
 from core.runtime.clock import Clock
 from core.runtime.link import Message
-from core.storage.journal import Append, Journal, Placed
+from core.storage.journal import Answer, Append, Log, Placed
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +58,13 @@ class _Received(NamedTuple):
     is_again: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """More of these streams is stored for good; None: the edges have to be told again."""
+
+    keys: frozenset[StreamKey] | None
+
+
 class _Taken(NamedTuple):
     """A batch that the journal is to get, behind the note of a hole before it."""
 
@@ -69,10 +78,11 @@ class _Settled:
     """The journal has answered on the batches of a round."""
 
     taken: list[_Taken]
-    answer: Future[list[list[Placed] | JournalError]]
+    answer: Future[list[Answer]]
 
 
 _Away = str
+_Item = _Received | _Settled | _Stored | _Away
 _EdgeEpoch = tuple[str, str, str]
 #: Site, edge, receipt, and the clock of the birth that it answers (0: of none).
 PublishReceipt = Callable[[str, str, Receipt, int], None]
@@ -81,11 +91,19 @@ PublishReceipt = Callable[[str, str, Receipt, int], None]
 class Ingest:
     """Takes messages from the link, journals them, and answers with receipts."""
 
-    def __init__(self, journal: Journal, clock: Clock, publish: PublishReceipt) -> None:
+    def __init__(
+        self,
+        journal: Log,
+        clock: Clock,
+        publish: PublishReceipt,
+        holding: Holding | None = None,
+    ) -> None:
+        """``holding`` is of the one site that it takes, where others have other sites."""
         self._journal = journal
         self._clock = clock
         self._publish = publish
-        self._inbox: queue.SimpleQueue[_Received | _Settled | _Away | None] = queue.SimpleQueue()
+        self._holding = holding
+        self._inbox: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._streams: dict[_EdgeEpoch, dict[Lane, Stream]] = {}
         self._edges = EdgeRegister(journal, clock)
         self._taken: list[_Taken] = []
@@ -101,9 +119,17 @@ class Ingest:
             if (key := parse_lane(name)) is not None:
                 self._streams_of(key)[key.lane] = Stream(last, last)
         self._edges.restore()
+        if self._holding is not None:
+            self._inherit(self._holding.tenure)
         self._edges.all_away("collector started")
         self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
         self._thread.start()
+
+    def _inherit(self, tenure: Tenure) -> None:
+        for key, seq in tenure.streams():
+            self._streams_of(key)[key.lane] = Stream(seq, seq, seq)
+            self._dirty[key.site, key.edge] = key.epoch
+        self._edges.inherit(tenure.site, tenure.online)
 
     def stop(self) -> None:
         """Decide on what has arrived, then stop."""
@@ -127,6 +153,15 @@ class Ingest:
         """Take a plain event; it is acknowledged to the broker after the commit."""
         self._inbox.put(_Received("plain", message))
 
+    def on_link_up(self) -> None:
+        """Take that the edges can be told again how far they are receipted."""
+        if self._holding is not None:
+            self._inbox.put(_Stored(None))
+
+    def on_stored(self, keys: frozenset[StreamKey]) -> None:
+        """Take that the edges may forget more of these streams."""
+        self._inbox.put(_Stored(keys))
+
     def on_link_down(self) -> None:
         """Take that no edge can be heard any more."""
         self._inbox.put("the broker cannot be reached")
@@ -149,12 +184,14 @@ class Ingest:
             self._hand_over()
             self._send_receipts()
 
-    def _handle(self, item: _Received | _Settled | _Away) -> None:
+    def _handle(self, item: _Item) -> None:
         try:
             if isinstance(item, _Settled):
                 self._settle(item)
             elif isinstance(item, _Received):
                 self._receive(item)
+            elif isinstance(item, _Stored):
+                self._tell(item.keys)
             else:
                 self._edges.all_away(item)
         except Exception:
@@ -216,7 +253,7 @@ class Ingest:
             body,
             self._clock.now_ms(),
             seq=seq,
-            after=stream.accepted,
+            after=stream.after,
             digest=mark,
         )
         stream.accept(seq)
@@ -253,13 +290,26 @@ class Ingest:
             stream = self._stream(key)
             if isinstance(answer, list):
                 stream.commit(seq)
-                self._trail.note(key, seq, answer[-1].pos)
+                pos = answer[-1].pos
+                if self._holding is not None:
+                    self._holding.note(key, seq, pos)
+                self._trail.note(key, seq, pos)
                 self._dirty[key.site, key.edge] = key.epoch
                 continue
             if stream.accepted > stream.committed:
                 log.error("not journalled", lane=key.journal_lane, why=str(answer))
             self.counts["not_journalled"] += 1
             stream.fail()
+
+    def _tell(self, keys: frozenset[StreamKey] | None) -> None:
+        """Have edges told what they may forget; each of its newest epoch."""
+        if keys is None:
+            told = list(self._streams)
+        else:
+            told = sorted({(key.site, key.edge, key.epoch) for key in keys})
+        for site, edge, epoch in told:
+            if self._edges.epoch(site, edge) in ("", epoch):
+                self._dirty[site, edge] = epoch
 
     def _status(self, address: Address, message: Message) -> None:
         if not message.payload:
@@ -288,7 +338,10 @@ class Ingest:
 
         def settled(done: Future[list[Placed]]) -> None:
             if done.exception() is None:
-                message.ack()
+                if self._holding is None:
+                    message.ack()
+                else:
+                    self._holding.when(done.result()[-1].pos, message.ack)
                 return
             self.counts["not_journalled"] += 1
             if family == "plain" and not self._stopping.is_set():
@@ -315,6 +368,8 @@ class Ingest:
             lanes = self._streams.get((site, edge, epoch), {})
             committed = {str(lane): stream.committed for lane, stream in lanes.items()}
             receipt = Receipt(edge, epoch, committed)
+            if self._holding is not None:
+                receipt = self._holding.receipt(receipt)
             self._publish(site, edge, receipt, self._edges.birth(site, edge))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import structlog
 
 from collector.feed import Chunk
@@ -20,7 +22,17 @@ class MediaProjection:
     name = "media"
     families: frozenset[str] | None = frozenset({MEDIA})
 
-    def __init__(self, store: MediaStore, records: Records, clock: Clock, log_id: str) -> None:
+    def __init__(
+        self,
+        store: MediaStore,
+        records: Records,
+        clock: Clock,
+        log_id: str,
+        *,
+        steady: bool = False,
+    ) -> None:
+        """``steady``: what another log has told already must not be told once more."""
+        self._steady = steady
         self._store = store
         self._records = records
         self._clock = clock
@@ -46,7 +58,12 @@ class MediaProjection:
             try:
                 self.stored += self._store.put(entry.header.media, entry.jpeg, _meta(entry))
             except ContractError as refused:
-                letters.append(_letter(entry, refused, self._log_id))
+                letter = _letter(entry, refused, self._log_id)
+                if self._steady:
+                    head = entry.header
+                    name = f"{entry.site}.{head.edge}.{head.epoch}.media"
+                    letter = replace(letter, log=name, pos=head.seq)
+                letters.append(letter)
         with self._records.session() as session:
             refusals.add_dead_letters(session, letters, self._clock.now_ms())
             projection.save_cursor(session, self._cursor, chunk.position, None)

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client.core import Metric
 
 from collector.announce import Announcer
-from collector.ingest import Ingest
-from collector.projector import ProjectorState, done_by
-from collector.rules_projection import RulesProjection
+from collector.projector import done_by
+from collector.station import Station
 from collector.streams import Verdict, parse_lane
-from collector.ticker import Ticker
 from core.runtime.clock import Clock
-from core.runtime.link import Link
 from core.runtime.link_metrics import links
 from core.runtime.metrics import Source, Spec
-from core.storage.journal import Journal
 from core.storage.journal.survey import survey
 
 MESSAGES = Spec(
@@ -109,79 +105,99 @@ ANNOUNCE_FAILURES = Spec(
     "estate_collector_announce_failures_total", "counter", "Failures of the announcer."
 )
 
+SITES = Spec("estate_collector_sites", "gauge", "Sites that one of several collectors serves.")
+TAKEN = Spec("estate_collector_sites_taken_total", "counter", "Sites that it took over.")
+LOST = Spec("estate_collector_sites_lost_total", "counter", "Sites that it lost to another.")
+LEASE = Spec("estate_collector_lease_age_seconds", "gauge", "Since its lease was renewed.")
+
 _FAMILIES = ("batch", "status", "plain")
 
 
-@dataclass(frozen=True, slots=True)
 class CollectorMetrics:
-    """The parts of a running collector, as a scrape reads them."""
+    """A running collector, as a scrape reads it: the sums, or the worst, of its stations."""
 
-    journal: Journal
-    clock: Clock
-    ingest: Ingest
-    ticker: Ticker
-    states: Callable[[], list[ProjectorState]]
-    rules: RulesProjection
-    announcer: Announcer
-    links: Mapping[str, Link]
+    def __init__(self, clock: Clock, stations: Callable[[], list[Station]], told: Announcer):
+        self._clock = clock
+        self._stations = stations
+        self._announcer = told
 
     def sources(self) -> Sequence[Source]:
         """Return what a scrape asks."""
-        return (self._counts, self._journal, self._rules, lambda: links(self.links))
+        return (self._counts, self._journal, self._rules, self._links)
+
+    def _links(self) -> Iterable[Metric]:
+        return links(
+            {name: link for station in self._stations() for name, link in station.links.items()}
+        )
 
     def _counts(self) -> Iterator[Metric]:
-        counts = dict(self.ingest.counts)
-        yield MESSAGES.each({family: counts.get(family, 0) for family in _FAMILIES})
-        yield BATCHES.each({verdict.value: counts.get(verdict, 0) for verdict in Verdict})
-        yield HOLES.of(counts.get("holes", 0))
-        yield UNREADABLE.of(counts.get("unreadable", 0))
-        yield NOT_JOURNALLED.of(counts.get("not_journalled", 0))
-        yield CLASHES.of(counts.get("identity_clash", 0))
-        yield INGEST_FAILURES.of(counts.get("failed", 0))
-        yield RECEIPTS.of(counts.get("receipts", 0))
-        yield TICKS.of(self.ticker.ticks)
-        yield TICKS_REFUSED.of(self.ticker.refused)
-        done = done_by(self.states())
+        stations = self._stations()
+        counts = Counter[str]()
+        for station in stations:
+            counts.update(station.ingest.counts)
+        yield MESSAGES.each({family: counts[family] for family in _FAMILIES})
+        yield BATCHES.each({verdict.value: counts[verdict] for verdict in Verdict})
+        yield HOLES.of(counts["holes"])
+        yield UNREADABLE.of(counts["unreadable"])
+        yield NOT_JOURNALLED.of(counts["not_journalled"])
+        yield CLASHES.of(counts["identity_clash"])
+        yield INGEST_FAILURES.of(counts["failed"])
+        yield RECEIPTS.of(counts["receipts"])
+        yield TICKS.of(sum(station.ticker.ticks for station in stations))
+        yield TICKS_REFUSED.of(sum(station.ticker.refused for station in stations))
+        done = done_by(state for station in stations for state in station.states())
         yield POINTS.of(done["points"])
         yield REFUSED_POINTS.of(done["refused_points"])
         yield MEDIA.of(done["snapshots"])
-        yield ANNOUNCED.of(self.announcer.published)
-        yield ANNOUNCE_FAILURES.of(self.announcer.failures)
+        yield ANNOUNCED.of(self._announcer.published)
+        yield ANNOUNCE_FAILURES.of(self._announcer.failures)
 
     def _journal(self) -> Iterator[Metric]:
-        now = self.clock.now_ms()
-        position = self.journal.position
-        yield POSITION.of(position)
-        yield BYTES.of(self.journal.size)
-        yield BUDGET.of(self.journal.budget)
-        states = self.states()
-        at = {state.name: state.position for state in states}
-        yield LAG_ENTRIES.each({name: max(position - pos, 0) for name, pos in at.items()})
-        yield STALLED.each({state.name: float(state.trouble is not None) for state in states})
-        yield RETRIES.each({state.name: state.failures for state in states})
-        with survey(self.journal.path) as seen:
-            waits = {name: seen.at_after(pos) for name, pos in at.items()}
-            lanes = seen.lanes()
-        yield LAG_SECONDS.each({name: _age_s(now, since) for name, since in waits.items()})
-        oldest: dict[str, int] = {}
-        for lane in lanes:
-            if lane.oldest_at is not None:
-                kind = lane_class(lane.name)
-                oldest[kind] = min(oldest.get(kind, lane.oldest_at), lane.oldest_at)
-        yield OLDEST.each({kind: _age_s(now, since) for kind, since in oldest.items()})
+        now = self._clock.now_ms()
+        stations = self._stations()
+        yield POSITION.of(sum(station.journal.position for station in stations))
+        yield BYTES.of(sum(station.journal.size for station in stations))
+        yield BUDGET.of(sum(station.journal.budget for station in stations))
+        behind, stalled, failures = Counter[str](), Counter[str](), Counter[str]()
+        waited: dict[str, float] = {}
+        oldest: dict[str, float] = {}
+        for station in stations:
+            journal, states = station.journal, station.states()
+            for state in states:
+                behind[state.name] += max(journal.position - state.position, 0)
+                stalled[state.name] += state.trouble is not None
+                failures[state.name] += state.failures
+            with survey(journal.path) as seen:
+                for state in states:
+                    age = _age_s(now, seen.at_after(state.position))
+                    waited[state.name] = max(age, waited.get(state.name, 0.0))
+                for lane in seen.lanes():
+                    if lane.oldest_at is not None:
+                        kind, age = lane_class(lane.name), _age_s(now, lane.oldest_at)
+                        oldest[kind] = max(age, oldest.get(kind, 0.0))
+        yield LAG_ENTRIES.each(behind)
+        yield STALLED.each(stalled)
+        yield RETRIES.each(failures)
+        yield LAG_SECONDS.each(waited)
+        yield OLDEST.each(oldest)
 
     def _rules(self) -> Iterator[Metric]:
-        rules = self.rules
-        yield EVENTS.of(rules.events)
-        yield RULE_TIME.of(rules.busy_s)
-        yield OUTPUTS.of(rules.outputs)
-        yield LETTERS.of(rules.dead_letters)
-        yield STEPS.each(dict(rules.steps))
-        engine = rules.engine
-        yield NOT_FOLDED.each(dict(engine.counters))
-        yield UNKNOWN.of(len(engine.unknown))
-        yield SNAPSHOT_AGE.of(time.monotonic() - rules.kept_at)
-        yield SNAPSHOT_LAG.of(max(engine.position - rules.needed_after(), 0))
+        rules = [station.rules for station in self._stations()]
+        yield EVENTS.of(sum(each.events for each in rules))
+        yield RULE_TIME.of(sum(each.busy_s for each in rules))
+        yield OUTPUTS.of(sum(each.outputs for each in rules))
+        yield LETTERS.of(sum(each.dead_letters for each in rules))
+        steps, passed_over = Counter[tuple[str, str]](), Counter[str]()
+        for each in rules:
+            steps.update(each.steps)
+            passed_over.update(each.engine.counters)
+        yield STEPS.each(steps)
+        yield NOT_FOLDED.each(passed_over)
+        yield UNKNOWN.of(sum(len(each.engine.unknown) for each in rules))
+        now = time.monotonic()
+        yield SNAPSHOT_AGE.of(max((now - each.kept_at for each in rules), default=0.0))
+        lags = (max(each.engine.position - each.needed_after(), 0) for each in rules)
+        yield SNAPSHOT_LAG.of(sum(lags))
 
 
 def lane_class(name: str) -> str:

@@ -20,7 +20,7 @@ from core.contracts.letters import Family, Replay, open_letter
 from core.contracts.log import REPLAY
 from core.runtime.clock import Clock
 from core.runtime.link import Message
-from core.storage.journal import Append, Journal
+from core.storage.journal import Append, Log
 from core.storage.records import Records, letters
 from core.storage.records.letters import Asked
 
@@ -38,7 +38,16 @@ class Replays:
 
     name = "replays"
 
-    def __init__(self, records: Records, journal: Journal, clock: Clock, ingest: Ingest) -> None:
+    def __init__(
+        self,
+        records: Records,
+        journal: Log,
+        clock: Clock,
+        ingest: Ingest,
+        site: str | None = None,
+    ) -> None:
+        """``site`` is the one whose letters it puts back, None: all."""
+        self._site = site
         self._records = records
         self._journal = journal
         self._clock = clock
@@ -50,7 +59,7 @@ class Replays:
         if self._logged is None:
             self._logged = self._in_the_log()
         with self._records.reading() as session:
-            found = letters.asked(session, _AT_ONCE)
+            found = letters.asked(session, _AT_ONCE, self._site)
         for letter in found:
             if letter.id not in self._logged:
                 self._take(letter, self._logged)

@@ -10,12 +10,13 @@ import structlog
 from sqlalchemy.orm import Session
 
 from collector.feed import Chunk
+from collector.tenure import Tenure, steady_letters, steady_outputs
 from collector.trail import tell_alerts
 from core.contracts import log as logs
 from core.contracts.log import BatchEntry, EventEntry, LogEntry, ReplayEntry, UnreadableEntry
-from core.contracts.outputs import AlertOutput, Output
+from core.contracts.outputs import AlertOutput, Output, TopologyOutput
 from core.runtime.clock import Clock
-from core.storage.records import Records, letters, projection, refusals
+from core.storage.records import Records, letters, projection, refusals, tenures
 from rules.engine import Engine
 
 log = structlog.get_logger(__name__)
@@ -23,6 +24,8 @@ log = structlog.get_logger(__name__)
 _Pending = tuple[list[Output], list[refusals.DeadLetter], list[letters.Replayed]]
 #: The engine's state is kept this often (real seconds); a restart replays what came after.
 _SNAPSHOT_S = 20.0
+#: The same where another collector may go on from it, for which the edges keep what came after.
+_SHARED_SNAPSHOT_S = 5.0
 
 
 class RulesProjection:
@@ -35,12 +38,20 @@ class RulesProjection:
     families: frozenset[str] | None = None
 
     def __init__(
-        self, records: Records, clock: Clock, log_id: str, on_stored: Callable[[], None]
+        self,
+        records: Records,
+        clock: Clock,
+        log_id: str,
+        on_stored: Callable[[], None],
+        tenure: Tenure | None = None,
     ) -> None:
+        """``tenure`` is of the one site that the log is about, where it is about one only."""
         self._records = records
         self._clock = clock
         self._log_id = log_id
         self._on_stored = on_stored
+        self._tenure = tenure
+        self._snapshot_s = _SNAPSHOT_S if tenure is None else _SHARED_SNAPSHOT_S
         self._cursor = f"rules/{log_id}"
         self._snapshot_cursor = f"rules-snapshot/{log_id}"
         self._engine = Engine()
@@ -102,8 +113,11 @@ class RulesProjection:
             elif isinstance(entry, EventEntry):
                 self.events += 1
             if entry.pos > self._applied:
+                found = letters_of(entry, self._log_id)
+                if self._tenure is not None:
+                    made, found = steady_outputs(entry, made), steady_letters(entry, found)
                 outputs += made
-                refused += letters_of(entry, self._log_id)
+                refused += found
                 if isinstance(entry, ReplayEntry):
                     where = f"{self._log_id}-{entry.pos}"
                     replay = entry.replay
@@ -114,7 +128,10 @@ class RulesProjection:
 
     def _store(self, position: int) -> None:
         outputs, refused, replayed = self._pending
-        keep = time.monotonic() - self.kept_at > _SNAPSHOT_S
+        keep = time.monotonic() - self.kept_at > self._snapshot_s or (
+            # The next collector knows what is said of an alert, or would say it once more.
+            self._tenure is not None and any(isinstance(out, AlertOutput) for out in outputs)
+        )
         if not outputs and not refused and not replayed and not keep:
             return
         with self._records.session() as session:
@@ -140,13 +157,20 @@ class RulesProjection:
     ) -> None:
         now = self._clock.now_ms()
         outputs, refused, replayed = pending
-        projection.apply(session, outputs, now, log=self._log_id)
+        site = None
+        if self._tenure is not None:
+            site = self._tenure.site
+            # The tree as a whole is told by who has the whole topology.
+            outputs = [out for out in outputs if not isinstance(out, TopologyOutput)]
+        projection.apply(session, outputs, now, log=self._log_id, site=site)
         refusals.add_dead_letters(session, refused, now)
         letters.mark_replayed(session, replayed, now)
         if position > self._applied:
             projection.save_cursor(session, self._cursor, position, None)
         if keep:
             projection.save_cursor(session, self._snapshot_cursor, position, self._engine.dump())
+        if self._tenure is not None:
+            tenures.check(session, self._tenure.site, self._tenure.term)
 
     def needed_after(self) -> int:
         """Return the position of the engine's last kept state."""

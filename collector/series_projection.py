@@ -25,7 +25,11 @@ class SeriesProjection:
         records: Records,
         clock: Clock,
         log_id: str,
+        *,
+        steady: bool = False,
     ) -> None:
+        """``steady``: what another log has told already must not be told once more."""
+        self._steady = steady
         self._log_id = log_id
         self._open_writer = open_writer
         self._records = records
@@ -52,6 +56,10 @@ class SeriesProjection:
         letters = []
         for refusal in refused:
             pos, point = points[refusal.index]
+            log = self._log_id
+            if self._steady:
+                log = f"{point.site}.{point.event.device}.{point.event.kind}"
+                pos = point.time_ns // 1000
             letters.append(
                 refusals.DeadLetter(
                     pos=pos,
@@ -61,7 +69,7 @@ class SeriesProjection:
                     source=f"series:{point.event.kind}",
                     reason=refusal.reason,
                     raw=encode(point.event),
-                    log=self._log_id,
+                    log=log,
                     origin=Origin(
                         Family.POINT,
                         point.event.at,

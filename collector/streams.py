@@ -61,10 +61,19 @@ class Decision:
 
 @dataclass(slots=True)
 class Stream:
-    """One lane of one epoch: ``committed`` is the receipt, ``accepted`` may be ahead of it."""
+    """One lane of one epoch: ``committed`` is the receipt, ``accepted`` may be ahead of it.
+
+    What is at or below ``inherited`` another collector has stored, and this one's log has not.
+    """
 
     committed: int = 0
     accepted: int = 0
+    inherited: int = 0
+
+    @property
+    def after(self) -> int | None:
+        """Return the last seq that the log holds before the next, None where it holds none."""
+        return None if self.inherited and self.accepted == self.inherited else self.accepted
 
     def decide(self, seq: int, oldest: int) -> Decision:
         """Decide on a batch; ``oldest`` is the lowest seq that its lane still holds."""

@@ -9,7 +9,7 @@ import structlog
 from core.contracts.errors import JournalError
 from core.contracts.log import TICK
 from core.runtime.clock import Clock
-from core.storage.journal import Append, Journal
+from core.storage.journal import Append, Log
 
 log = structlog.get_logger(__name__)
 
@@ -21,7 +21,7 @@ _LEAST_S = 0.02
 class Ticker:
     """Appends ticks and, now and then, lets the journal drop what nobody needs any more."""
 
-    def __init__(self, journal: Journal, clock: Clock, retention_h: float) -> None:
+    def __init__(self, journal: Log, clock: Clock, retention_h: float) -> None:
         self._journal = journal
         self._clock = clock
         self._retention_ms = int(retention_h * 3_600_000)

@@ -68,6 +68,10 @@ class Greeting:
         status = self._birth.lanes.get(lane)
         return 0 if status is None else status.last
 
+    def is_open(self, birth: int | None) -> bool:
+        """Tell whether a birth of that clock has been told and may still be answered."""
+        return birth is not None and birth in self._clocks
+
     def answer(self, birth: int | None, *, retained: bool) -> None:
         """Take the answer to the birth of that clock; one that names none must not be retained."""
         if self._told is not None and (not retained if birth is None else birth in self._clocks):

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 
 import msgspec
 import structlog
@@ -40,6 +39,7 @@ from core.storage.journal import Entry, Journal, JournalReader, LaneBounds
 from edge.greeting import Greeting
 from edge.outbox import WINDOW
 from edge.pace import Pace
+from edge.receipts import Answer, Owner, Standing, credible, known_lanes
 
 log = structlog.get_logger(__name__)
 
@@ -52,31 +52,6 @@ _IDLE_S = 0.5
 #: While a backlog is held to its pace.
 _PACE_S = 0.01
 _STOP_S = 5.0
-_LANES = frozenset(str(lane) for lane in Lane)
-
-
-def credible(lane: LaneBounds | None, seq: int) -> bool:
-    """Tell whether a receipt can be meant for this journal.
-
-    What is sent is noted before it goes. A receipt above that was earned by another life of
-    this disk: a backup was restored, or it was cloned.
-    """
-    return seq == 0 or (lane is not None and seq <= lane.sent)
-
-
-def _known_lanes(receipt: Receipt) -> Receipt:
-    if unknown := set(receipt.lanes) - _LANES:
-        raise ContractError(f"unknown lanes {sorted(unknown)}", field="lanes")
-    return receipt
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """A receipt; ``birth`` is the clock of the birth that it answers, where it says so."""
-
-    receipt: Receipt
-    birth: int | None
-    retained: bool
 
 
 class Uplink:
@@ -107,7 +82,7 @@ class Uplink:
         self._fresh_state = fresh_state
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._mail: list[_Answer | CollectorStatus | str] = ["start"]
+        self._mail: list[Answer | CollectorStatus | str] = ["start"]
         self._mail_lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._link = Link(
@@ -125,6 +100,7 @@ class Uplink:
         self._trail = Trail(log)
         self._pace = Pace()
         self._begin()
+        self._owner = Owner()
         self._instance: str | None = None
         self._previous_epoch: str | None = None
         self.sent_batches = 0
@@ -132,6 +108,8 @@ class Uplink:
         """Receipts that were news."""
         self.went_back = 0
         """Times that a lane went back to what was last receipted."""
+        self.former_receipts = 0
+        """Receipts of a collector to which the site belongs no longer."""
         self.refused_messages = 0
         self.failed_steps = 0
 
@@ -189,9 +167,9 @@ class Uplink:
 
     def _on_receipt(self, message: Message) -> None:
         try:
-            receipt = _known_lanes(decode_struct(message.payload, Receipt))
+            receipt = known_lanes(decode_struct(message.payload, Receipt))
             birth = answered_birth(message.properties)
-            self._post(_Answer(receipt, birth, retained=message.retained))
+            self._post(Answer(receipt, birth, retained=message.retained))
         except ContractError as error:
             self.refused_messages += 1
             log.warning("receipt refused", why=str(error))
@@ -203,7 +181,7 @@ class Uplink:
             self.refused_messages += 1
             log.warning("collector status refused", why=str(error))
 
-    def _post(self, mail: _Answer | CollectorStatus | str) -> None:
+    def _post(self, mail: Answer | CollectorStatus | str) -> None:
         with self._mail_lock:
             self._mail.append(mail)
         self._wake.set()
@@ -268,8 +246,8 @@ class Uplink:
             with self._mail_lock:
                 del self._mail[0]  # only now: what could not be taken is taken again
 
-    def _take(self, item: _Answer | CollectorStatus | str) -> None:
-        if isinstance(item, _Answer):
+    def _take(self, item: Answer | CollectorStatus | str) -> None:
+        if isinstance(item, Answer):
             self._take_receipt(item)
         elif isinstance(item, CollectorStatus):
             self._take_status(item)
@@ -286,13 +264,15 @@ class Uplink:
                 self._begin_again("another collector")
             self._instance = status.instance
 
-    def _begin_again(self, why: str) -> None:
+    def _begin_again(self, why: str, stands: dict[str, int] | None = None) -> None:
+        """Greet anew; what follows ``stands`` (by lane) is sent again, where that is given."""
         log.info("link state", edge=self._edge, state=why)
         self._journal.grow(allowed=True)
         acknowledged = {lane: window.acknowledged for lane, window in self._windows.items()}
         self._begin()
         for lane, seq in acknowledged.items():
-            self._windows[lane].acknowledged = self._windows[lane].sent = seq
+            behind = seq if stands is None else stands.get(lane, 0)
+            self._windows[lane].acknowledged = self._windows[lane].sent = behind
 
     def _greet(self, now: float) -> None:
         """Publish a birth where one is due, and again when nobody answers it."""
@@ -322,28 +302,50 @@ class Uplink:
         asked.add_done_callback(lambda _: self._wake.set())
         return asked
 
-    def _take_receipt(self, answer: _Answer) -> None:
+    def _take_receipt(self, answer: Answer) -> None:
         receipt = answer.receipt
         if receipt.edge != self._edge or receipt.epoch != self._journal.epoch:
+            return
+        answers_us = self._greeting.is_open(answer.birth)
+        standing = self._owner.judge(receipt.term, answers_us=answers_us)
+        if standing is Standing.FORMER:
+            self.former_receipts += 1
             return
         bounds = self._journal.bounds()
         if not all(credible(bounds.get(lane), seq) for lane, seq in receipt.lanes.items()):
             self._start_new_epoch(receipt)
             return
-        now = time.monotonic()
+        if standing is Standing.NEW:
+            self._begin_again("another collector", receipt.lanes)
+            self._journal.note_receipted({str(n): receipt.lanes.get(n, 0) for n in Lane})
+        self._advance(receipt, bounds)
+        self._greeting.answer(answer.birth, retained=answer.retained)
+
+    def _advance(self, receipt: Receipt, bounds: dict[str, LaneBounds]) -> None:
+        """Let go what is stored, and go on behind what is committed."""
+        stored = receipt.lanes if receipt.stored is None else receipt.stored
+        gone = [
+            self._journal.acknowledge(name, seq)
+            for name, seq in stored.items()
+            if name in bounds and seq >= bounds[name].oldest
+        ]
         news = {
-            Lane(name): (seq, self._journal.acknowledge(name, seq))
+            name: seq
             for name, seq in receipt.lanes.items()
             if seq > self._windows[Lane(name)].acknowledged
         }
+        if receipt.stored is not None:
+            self._journal.note_receipted(news)
+        for durable in gone:
+            durable.result()
+        now = time.monotonic()
         self.receipts += bool(news)
-        for lane, (seq, durable) in news.items():
-            gone = durable.result()
-            self._windows[lane].on_receipt(seq, now)
+        for name, seq in news.items():
+            window = self._windows[Lane(name)]
+            through = range(max(window.acknowledged, bounds[name].oldest - 1) + 1, seq + 1)
+            window.on_receipt(seq, now)
             self._stalls = 0
-            through = range(seq - gone + 1, seq + 1)
-            self._trail.tell("batches receipted", self._edge, self._journal.epoch, lane, through)
-        self._greeting.answer(answer.birth, retained=answer.retained)
+            self._trail.tell("batches receipted", self._edge, self._journal.epoch, name, through)
 
     def _start_new_epoch(self, receipt: Receipt) -> None:
         """The collector has more than was ever sealed here: the disk was restored or cloned."""

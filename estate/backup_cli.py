@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from core.contracts.errors import SettingsError
 from core.runtime import settings
 from core.storage.backup.manifest import BackupManifest
 from estate.command_line import SettingsFile
@@ -39,6 +40,11 @@ def backup(
         return
     wishes = backups.Wishes(keys=not without_keys, reservoir=with_reservoir)
     loaded = settings.load(settings_file)
+    if loaded.collector.shared:
+        raise SettingsError(
+            "collector.shared: what several collectors share is in PostgreSQL and InfluxDB; back "
+            "these up with their own tools (the logs need none: the edges have what is not stored)"
+        )
     made = backups.take(loaded, settings_file, target.absolute(), _now(), wishes)
     backups.verify(target)
     _show(made, f"{target} was made and verified:")

@@ -20,6 +20,7 @@ from estate import (
     asking,
     audit_cli,
     backup_cli,
+    collectors_cli,
     devices_cli,
     edge_cli,
     export_cli,
@@ -47,6 +48,7 @@ app.add_typer(rules_app, name="rules")
 app.add_typer(edge_cli.app, name="edge")
 app.add_typer(letters_cli.app, name="deadletters")
 app.add_typer(devices_cli.app, name="devices")
+app.add_typer(collectors_cli.app, name="collectors")
 app.add_typer(influx_cli.app, name="influx")
 app.command("audit")(audit_cli.audit)
 
@@ -156,12 +158,12 @@ def collector(
 ) -> None:
     """Start the collector: ingest, receipts, series and rules."""
     from collector.app import CollectorApp
+    from collector.shared_app import SharedCollectorApp
     from estate.activation import read_activation
 
     loaded, clock = _prepare(settings_file, "collector")
-    part = CollectorApp(
-        loaded, clock, activation=read_activation(loaded, topology), on_failure=end_process
-    )
+    kind = SharedCollectorApp if loaded.collector.shared else CollectorApp
+    part = kind(loaded, clock, activation=read_activation(loaded, topology), on_failure=end_process)
     _serve(part, loaded, "collector", "The collector runs.")
 
 

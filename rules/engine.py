@@ -221,7 +221,8 @@ class Engine:
             if subject.presence is not Presence.ONLINE:
                 self.judge.well(subject)
         plan = subject.plans.get(event.kind)
-        origin = (("", "", "", entry.pos), 0)
+        # Positions begin anew with a new log, and no alert may bear the id of an older one.
+        origin = (("", "", "", entry.pos), entry.at)
         self.judge.event(subject, event, at, origin, subject.edge, plan)
 
     # -- edges ---------------------------------------------------------------------------------

@@ -26,6 +26,8 @@ _NAMES_KEPT = 10_000
 #: So many states a snapshot holds at most.
 _MOST_STATES = 64
 
+#: A batch (edge, epoch, lane, seq) and the index in it; without one the position in the log and the
+#: time (ms) at which it was journalled.
 Origin = tuple[tuple[str, str, str, int], int]
 """(edge, epoch, lane, seq) and index; a plain event has no edge and its position as seq."""
 
@@ -395,6 +397,6 @@ def identity(origin: Origin) -> tuple[str, dict[str, Any]]:
     """Return an event's identity as text and as data."""
     (edge, epoch, lane, seq), index = origin
     if not edge:
-        return f"pos/{seq}", {"pos": seq}
+        return f"pos/{seq}/{index}", {"pos": seq, "journalled_at": index}
     named = {"edge": edge, "epoch": epoch, "lane": lane, "seq": seq, "index": index}
     return f"{edge}/{epoch}/{lane}/{seq}/{index}", named

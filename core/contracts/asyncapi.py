@@ -178,7 +178,12 @@ def _messages() -> Json:
             "examples": [{"name": "media", "headers": examples.MEDIA_HEADER}],
         },
         "edgeStatus": _message("EdgeStatus", "Birth or will.", ("birth", examples.EDGE_STATUS)),
-        "receipt": _message("Receipt", "What is committed.", ("receipt", examples.RECEIPT)),
+        "receipt": _message(
+            "Receipt",
+            "What is committed.",
+            ("receipt", examples.RECEIPT),
+            ("of-several-collectors", examples.SHARED_RECEIPT),
+        ),
         "collectorStatus": _message(
             "CollectorStatus", "A collector's status.", ("online", examples.COLLECTOR_STATUS)
         ),

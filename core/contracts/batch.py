@@ -32,6 +32,7 @@ _Id = Annotated[str, msgspec.Meta(pattern=whole(ID_PATTERN))]
 _Seq = Annotated[int, msgspec.Meta(ge=1, le=_EXACT)]
 #: Names a journal lane and a row, so no slash and no control character; usually a UUID.
 _Epoch = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.\-]{8,40}\Z")]
+_Term = Annotated[int, msgspec.Meta(ge=0, le=_EXACT)]
 _Ms = Annotated[int, msgspec.Meta(ge=0, le=4_102_444_800_000)]
 
 
@@ -254,12 +255,19 @@ def _iso_ms(text: str) -> int:
     return (moment - _EPOCH_START) // timedelta(milliseconds=1)
 
 
-class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The highest contiguous committed seq of each lane of one edge's epoch (retained)."""
+class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The highest contiguous committed seq of each lane of one edge's epoch (retained).
+
+    Of several collectors (ADR 0026) each also says since which ``term`` the site is its own, and
+    what is ``stored`` where the others find it: the edge goes on after ``lanes``, and keeps what
+    is above ``stored``. None: what is committed need not be kept.
+    """
 
     edge: str
     epoch: str
     lanes: dict[str, int]
+    term: _Term = 0
+    stored: dict[str, int] | None = None
 
 
 class LaneStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

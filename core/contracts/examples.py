@@ -162,6 +162,10 @@ RECEIPT: dict[str, Any] = {
     "epoch": _EPOCH,
     "lanes": {"event": 882, "state": 12_020, "reading": 4_410},
 }
+SHARED_RECEIPT: dict[str, Any] = RECEIPT | {
+    "term": 3,
+    "stored": {"event": 880, "state": 11_960, "reading": 4_398},
+}
 EDGE_STATUS: dict[str, Any] = {
     "online": True,
     "edge": "jinxiu-b1",

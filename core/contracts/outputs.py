@@ -97,7 +97,10 @@ class EdgeOutput:
 
 @dataclass(frozen=True, slots=True)
 class LossOutput:
-    """A loss that was declared; ``events`` is None where nobody knows how many."""
+    """A loss that was declared; ``events`` is None where nobody knows how many.
+
+    ``log`` names what ``pos`` counts in, where that is not the log that is folded.
+    """
 
     pos: int
     index: int
@@ -110,6 +113,7 @@ class LossOutput:
     last_seq: int
     events: int | None
     reason: str
+    log: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,11 @@ CANARY = Address("canary", "canary")
 CANARY_OTHER = Address("canary", "forbidden")
 
 
+def of_site(pattern: str, site: str | None) -> str:
+    """Return one of the patterns for all sites as it is for one of them (None: for all)."""
+    return pattern if site is None else pattern.replace("+", site, 1)
+
+
 def batch(site: str, edge: str) -> str:
     """Return the topic on which an edge publishes its batches."""
     return f"{ROOT}/{site}/{edge}/batch"

@@ -213,9 +213,17 @@ class Topology(_Model):
             yield node
             node = self.node_by_id.get(node.parent) if node.parent else None
 
+    @cached_property
+    def _sites(self) -> dict[str, str | None]:
+        found: dict[str, str | None] = {}
+        for node in self.nodes:  # parents come before their children
+            above = None if node.parent is None else found[node.parent]
+            found[node.id] = node.id if node.level is Level.SITE else above
+        return found
+
     def site_of(self, node_id: str) -> str | None:
         """Return the id of the site that a node is in, or None above the sites."""
-        return next((n.id for n in self.ancestors(node_id) if n.level is Level.SITE), None)
+        return self._sites.get(node_id)
 
 
 def _check_node(node: Node, above: dict[str, Node]) -> None:
@@ -250,3 +258,47 @@ def load(raw: Any) -> Topology:
         first = error.errors(include_url=False)[0]
         path = ".".join(str(part) for part in first["loc"])
         raise ContractError(first["msg"].removeprefix("Value error, "), field=path) from None
+
+
+def check_parts(topology: Topology) -> None:
+    """Raise :class:`ContractError` where two sites cannot be two collectors'.
+
+    That is where an edge reads a device of another site than its own.
+    """
+    for device in topology.devices:
+        site = topology.site_of(device.node)
+        if device.edge is None or site is None:
+            continue
+        owner = topology.edge_by_id[device.edge].site
+        if site != owner:
+            raise ContractError(
+                f"edge {device.edge} of site {owner} reads it, and it is in site {site}",
+                field=f"devices.{device.id}.edge",
+                remedy="give it an edge of its own site, or one collector to all sites",
+            )
+
+
+def narrowed(topology: Topology, site: str) -> dict[str, Any]:
+    """Return the part of a topology that one site's collector works with, as a file has it.
+
+    It keeps the nodes above the site, and of edges and devices the site's: what is in it, and
+    what its edges read above it.
+    """
+    above = {node.id for node in topology.ancestors(site)}
+    edges = [edge for edge in topology.edges if edge.site == site]
+    own = {edge.id for edge in edges}
+
+    def is_own(device: Device) -> bool:
+        if topology.site_of(device.node) == site:
+            return device.edge is None or device.edge in own
+        return device.edge in own and device.node in above
+
+    part = topology.model_copy(
+        update={
+            "nodes": [n for n in topology.nodes if n.id in above or topology.site_of(n.id) == site],
+            "edges": edges,
+            "devices": [device for device in topology.devices if is_own(device)],
+            "groups": [],
+        }
+    )
+    return part.model_dump(mode="json", exclude_unset=True)

@@ -99,6 +99,16 @@ class CollectorSettings(_Section):
     journal_retention_h: Annotated[float, Field(gt=0)] = 168
     companion: bool = True
     """Write the series and media stores from a second process, which a second core speeds up."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$")] = "collector"
+    """Its name; of several collectors each has its own."""
+    shared: bool = False
+    """One of several collectors over the same records (PostgreSQL) and InfluxDB, each with some
+    of the sites (docs/scaling.md)."""
+    sites: list[str] = []
+    """The sites that are to be this collector's, if it is one of several; others can be given
+    by ``estate collectors assign``, and what is nobody's goes to the one with the fewest."""
+    lease_s: Annotated[float, Field(ge=2, le=60)] = 4
+    """Of several: a collector that has not been heard of for so long has lost its sites."""
 
 
 class MediaSettings(_Section):

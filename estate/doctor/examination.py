@@ -9,7 +9,7 @@ import httpx
 from core.contracts.errors import EstateError, SettingsError
 from core.runtime.clock import ScaledClock
 from core.runtime.settings import Settings
-from estate.doctor import flow, machine, parts
+from estate.doctor import flow, machine, parts, shared
 from estate.doctor.finding import BrokenError, Finding, Patient
 from estate.node import last_clock
 
@@ -35,6 +35,18 @@ LOOKS: Sequence[tuple[str, Look]] = (
     ("rules", parts.rules),
     ("console", parts.console),
 )
+#: What needs the one collector's log; several have one for each site, wherever they run.
+_OF_ONE_LOG = frozenset(
+    {flow.collector, flow.journal, flow.projections, flow.clocks, flow.unknown_devices}
+)
+
+
+def looks(settings: Settings) -> Sequence[tuple[str, Look]]:
+    """Return what is looked at in an installation."""
+    if not settings.collector.shared:
+        return LOOKS
+    rest = [(part, look) for part, look in LOOKS if look not in _OF_ONE_LOG]
+    return [*rest, ("collectors", shared.collectors)]
 
 
 def examine(settings: Settings, clock: ScaledClock | None = None) -> list[Finding]:
@@ -44,7 +56,7 @@ def examine(settings: Settings, clock: ScaledClock | None = None) -> list[Findin
     """
     patient = Patient(settings, clock or last_clock(settings) or ScaledClock())
     findings: list[Finding] = []
-    for part, look in LOOKS:
+    for part, look in looks(settings):
         try:
             found = look(patient)
             told = [Finding(part, ok=True, text=found)] if isinstance(found, str) else list(found)

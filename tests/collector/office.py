@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from collector.ingest import Ingest
 from collector.replays import Replays
 from collector.rules_projection import RulesProjection
 from collector.series_projection import SeriesProjection
+from core.contracts.adoption import merge
 from core.contracts.batch import envelope, seal
 from core.contracts.events import Lane
-from core.contracts.log import Activation, LogEntry, decode_entry
+from core.contracts.log import LogEntry, decode_entry
 from core.runtime.link import Message
 from core.runtime.settings import RecordsSettings, SeriesSettings, Settings
 from core.storage.journal import Journal, OnFull
@@ -83,8 +85,9 @@ class Office:
             owner="collector", budget=1 << 30, on_full=OnFull.REFUSE,
         )  # fmt: skip
         self.journal.open()
-        activation = Activation(self.tree, dict(builtin()))
-        self.adoptions = Adoptions(self.records, self.journal, self.clock, activation)
+        self.adoptions = Adoptions(
+            self.records, self.journal, self.clock, builtin(), partial(merge, self.tree)
+        )
         self.adoptions.activate()
         log_id = self.journal.epoch
         self.rules = RulesProjection(self.records, self.clock, log_id, lambda: None)

@@ -21,7 +21,7 @@ from core.contracts.log import TICK
 from core.runtime.clock import ScaledClock
 from core.runtime.link import Message
 from core.storage.journal import Append, Journal, LaneBounds, OnFull
-from edge.uplink import credible
+from edge.receipts import credible
 
 CLOCK = ScaledClock()
 

@@ -84,6 +84,7 @@ def test_the_other_messages_have_examples_that_are_read() -> None:
     assert not accepted("batch", {**examples.BATCH, "seq": 0})
     for name, example, shape in (
         ("receipt", examples.RECEIPT, Receipt),
+        ("receipt", examples.SHARED_RECEIPT, Receipt),
         ("edge-status", examples.EDGE_STATUS, EdgeStatus),
         ("collector-status", examples.COLLECTOR_STATUS, CollectorStatus),
     ):

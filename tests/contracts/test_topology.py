@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.contracts.errors import ContractError
-from core.contracts.topology import Level, SiteKind, Topology, load
+from core.contracts.topology import Level, SiteKind, Topology, check_parts, load, narrowed
 
 
 def name(text: str) -> dict[str, str]:
@@ -151,3 +151,28 @@ def test_every_accepted_tree_leads_up_to_its_street(picks: list[tuple[Level, int
         assert way[-1].level is Level.STREET
         depths = [step.level.depth for step in way]
         assert depths == sorted(set(depths), reverse=True)
+
+
+def test_a_sites_part_holds_what_is_above_it_and_in_it() -> None:
+    street = load(STREET)
+    garden = load(narrowed(street, "s1"))
+    assert [node.id for node in garden.nodes] == ["st", "c1", "g1", "s1", "b1", "u1", "f-1"]
+    assert [device.id for device in garden.devices] == ["m1"]
+    assert [edge.id for edge in garden.edges] == ["e1"]
+    tower = load(narrowed(street, "s2"))
+    assert [device.id for device in tower.devices] == ["p1"]
+    assert not tower.edges
+    assert garden.device_by_id["m1"] == street.device_by_id["m1"]
+    assert narrowed(garden, "s1") == narrowed(street, "s1")
+
+
+def test_an_edge_that_reads_another_sites_device_ties_the_two_together() -> None:
+    raw = copy.deepcopy(STREET)
+    raw["devices"][1] |= {"edge": "e1"}
+    check_parts(load(STREET))
+    with pytest.raises(ContractError, match=r"devices\.p1\.edge.*one collector to all"):
+        check_parts(load(raw))
+
+
+def test_a_site_that_no_topology_names_has_an_empty_part() -> None:
+    assert load(narrowed(load(STREET), "unheard-of")).devices == []

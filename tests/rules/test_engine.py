@@ -192,7 +192,7 @@ def test_a_plain_event_of_a_device_without_an_edge() -> None:
     script.run(6)
     (alert,) = script.standing()
     assert (alert.began_at, alert.raised_at) == (at(0), at(5))
-    assert alert.reason["event"] == {"pos": 2}
+    assert alert.reason["event"]["pos"] == 2
 
 
 def test_the_future_is_not_believed_and_disorder_does_not_go_back() -> None:

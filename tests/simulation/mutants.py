@@ -50,8 +50,8 @@ MUTANTS = [
         "a batch that the log refused counts as committed",
         "collector.ingest",
         "if isinstance(answer, list):\n                stream.commit(seq)\n"
-        "                self._trail.note(key, seq, answer[-1].pos)\n",
-        "if True:\n                stream.commit(seq)\n",
+        "                pos = answer[-1].pos\n",
+        "if True:\n                stream.commit(seq)\n                pos = 0\n",
         seed=15,
     ),
     Mutant(
@@ -125,7 +125,7 @@ MUTANTS = [
     ),
     Mutant(
         "any receipt is believed",
-        "edge.uplink",
+        "edge.receipts",
         "return seq == 0 or (lane is not None and seq <= lane.sent)",
         "return True",
         seed=5,

@@ -18,6 +18,7 @@ from unittest import mock
 import structlog
 
 import collector.app
+import collector.station
 import edge.outbox
 import edge.uplink
 from core.storage import sqlite
@@ -116,7 +117,7 @@ def substituted(
         put(edge.uplink, "Link", SimLink)
         put(edge.uplink, "WINDOW", WINDOW)
         put(edge.outbox, "WINDOW", WINDOW)
-        put(collector.app, "Link", SimLink)
+        put(collector.station, "Link", SimLink)
         put(collector.app, "Announcer", _SilentAnnouncer)
         put(collector.app, "asyncio", _Inline)
         put(database, "_sqlite_engine", _sqlite_engine)

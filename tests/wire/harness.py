@@ -64,8 +64,16 @@ def topology(edge: str, *devices: str) -> dict[str, Any]:
 class SyntheticEdge:
     """An outbox and an uplink; ``emit_many`` journals numbered readings."""
 
-    def __init__(self, folder: Path, broker: Server, edge: str = "edge-1", budget: int = 1 << 30):
+    def __init__(
+        self,
+        folder: Path,
+        broker: Server,
+        edge: str = "edge-1",
+        budget: int = 1 << 30,
+        site: str = SITE,
+    ) -> None:
         self.folder = folder
+        self.site = site
         self.edge = edge
         self.broker = BrokerSettings(port=broker.port)
         self.budget = budget
@@ -77,7 +85,7 @@ class SyntheticEdge:
         self.loop = asyncio.get_running_loop()
         self.journal = open_journal(self.path, self.edge, self.budget, CLOCK)
         self.uplink = Uplink(
-            site=SITE,
+            site=self.site,
             edge=self.edge,
             journal=self.journal,
             broker=self.broker,

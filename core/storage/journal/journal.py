@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from core.storage import sqlite
 from core.storage.journal.ballast import Ballast
 from core.storage.journal.lanes import Lanes
 from core.storage.journal.model import (
+    Answer,
     Append,
     Growth,
     LaneBounds,
@@ -148,9 +148,7 @@ class Journal:
         """
         return self._submit(lambda: self._lanes.insert_all(appends), appends)
 
-    def append_each(
-        self, groups: Sequence[Sequence[Append]]
-    ) -> Future[list[list[Placed] | JournalError]]:
+    def append_each(self, groups: Sequence[Sequence[Append]]) -> Future[list[Answer]]:
         """Append many groups as :meth:`append` does one; the future answers for each of them."""
         works = [Work(partial(self._lanes.insert_all, group), size_of(group)) for group in groups]
         return self._submit(
@@ -175,6 +173,13 @@ class Journal:
     def acknowledge(self, lane: str, through: int) -> Future[int]:
         """Delete a lane's entries up to ``through``, which somebody else now keeps."""
         return self._submit(lambda: self._lanes.acknowledge(lane, through))
+
+    def note_receipted(self, lanes: Mapping[str, int]) -> Future[None]:
+        """Note up to where somebody has what he may not have stored yet: that is evicted first.
+
+        It needs no tombstone. Nothing of it is kept over a restart.
+        """
+        return self._submit(lambda: self._lanes.note_receipted(lanes))
 
     def note_sent(self, lane: str, seq: int) -> Future[None]:
         """Note that a lane's entries up to ``seq`` are about to be handed on.
@@ -202,7 +207,7 @@ class Journal:
 
     def new_epoch(self) -> str:
         """Begin a new epoch: a new UUID, and each lane is numbered from 1 again; wait for it."""
-        self.epoch = self._ask(self._renew)
+        self.epoch = self._ask(self._lanes.renew)
         return self.epoch
 
     # -- asking ---------------------------------------------------------------------------
@@ -411,9 +416,3 @@ class Journal:
             self._lanes.attach(part, note.lane, self._lanes.insert(note).seq)
         if self._ceiling is not None and self._ballast.fill():
             self._ceiling = None  # somebody made room on the disk
-
-    def _renew(self) -> str:
-        epoch = str(uuid.uuid4())
-        self._lanes.renumber()
-        self._connection.execute("UPDATE meta SET value = ? WHERE name = 'epoch'", (epoch,))
-        return epoch

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,8 @@ class _Lane:
     sent: int
     closed: int = 0
     """Up to here entries never grow: an earlier life may have sent them without a note of it."""
+    receipted: int = 0
+    """Up to here somebody has them, and is not known to have stored them."""
     dirty: bool = False
 
 
@@ -135,6 +138,12 @@ class Lanes:
     def _seen(self, lane: _Lane) -> int:
         return max(self._maybe_sent(lane, 0), lane.closed)
 
+    def note_receipted(self, lanes: Mapping[str, int]) -> None:
+        """Note up to where lanes are receipted; also that they are less far than it seemed."""
+        for name, seq in lanes.items():
+            if (lane := self._lanes.get(name)) is not None:
+                lane.receipted = min(seq, lane.last)
+
     def note_sent(self, name: str, seq: int) -> None:
         """Note that a lane's entries up to ``seq`` may have been seen by somebody."""
         lane = self._lanes[name]
@@ -195,11 +204,15 @@ class Lanes:
     def evict(self, excess: int, reason: str, window: int) -> list[Tombstone]:
         """Drop at least ``excess`` bytes of heads, lowest class first; return what was dropped.
 
+        What is receipted goes before, whatever its class: it is elsewhere, too.
         Entries within ``window`` of the last receipt may have arrived, so each gets its own
         tombstone; the rest of a lane's head gets one. Tombstones whose note is dropped with
         them are returned again, so that a new note carries them.
         """
         target = self.size - excess
+        for lane in sorted(self._lanes.values(), key=lambda lane: -lane.priority):
+            if self.size > target:
+                self.acknowledge(lane.name, lane.receipted)
         found: list[Tombstone] = []
         uncertain = {lane.name: self._maybe_sent(lane, window) for lane in self._lanes.values()}
         for lane in sorted(self._lanes.values(), key=lambda lane: -lane.priority):
@@ -251,8 +264,8 @@ class Lanes:
             ],
         )
 
-    def renumber(self) -> None:
-        """Number each lane's entries from 1 again (a new epoch)."""
+    def renew(self) -> str:
+        """Begin a new epoch, in which each lane's entries are numbered from 1 again; return it."""
         for lane in self._lanes.values():
             (first,) = self._connection.execute(
                 "SELECT min(seq) FROM entry WHERE lane = ?", (lane.id,)
@@ -268,8 +281,11 @@ class Lanes:
                 (shift, lane.id),
             )
             lane.last -= shift
-            lane.acknowledged, lane.sent, lane.dirty = 0, 0, True
+            lane.acknowledged, lane.sent, lane.receipted, lane.dirty = 0, 0, 0, True
             lane.closed = lane.last
+        epoch = str(uuid.uuid4())
+        self._connection.execute("UPDATE meta SET value = ? WHERE name = 'epoch'", (epoch,))
+        return epoch
 
     def infos(self) -> dict[str, LaneInfo]:
         """Describe every lane."""

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from core.contracts.errors import JournalError
+
 #: What an entry costs against the byte budget beyond its body: row, index and page overhead.
 ENTRY_OVERHEAD = 64
 
@@ -58,6 +60,10 @@ class Placed:
 
     pos: int
     seq: int
+
+
+#: What comes of a group of entries: where they are, or why they were refused.
+Answer = list[Placed] | JournalError
 
 
 @dataclass(frozen=True, slots=True)

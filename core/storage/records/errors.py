@@ -27,6 +27,14 @@ class RevisionConflictError(EstateError):
         )
 
 
+class LostSiteError(EstateError):
+    """A site is another collector's: what this one still has to say of it does not count."""
+
+    def __init__(self, site: str, term: int) -> None:
+        self.site = site
+        super().__init__(f"site {site} is another collector's; it was this one's in term {term}")
+
+
 class DecidedError(EstateError):
     """Somebody has decided about a dead letter already; ``state`` is what it is now."""
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.contracts.batch import MAX_RAW_BYTES
@@ -20,6 +20,7 @@ from core.storage.records import accounts, changes, counters
 from core.storage.records.errors import DecidedError, NotFoundError
 from core.storage.records.models import DeadLetterRow
 from core.storage.records.refusals import state_of
+from core.storage.records.tenure_models import TenureRow
 
 _MOST_REASON = 200
 
@@ -141,11 +142,20 @@ def origin_of(row: DeadLetterRow) -> Origin:
     return msgspec.convert(row.origin, Origin)
 
 
-def asked(session: Session, limit: int) -> list[Asked]:
-    """Return the letters whose replay is not carried out yet, first asked first."""
+def asked(session: Session, limit: int, site: str | None = None) -> list[Asked]:
+    """Return the letters whose replay is not carried out yet, first asked first.
+
+    ``site`` wants those of one of several collectors' sites; what is of no site goes with the
+    first of them.
+    """
+    wanted: ColumnElement[bool] = DeadLetterRow.asked_at.is_not(None)
+    if site is not None:
+        first = select(func.min(TenureRow.site)).scalar_subquery()
+        nobodys = and_(DeadLetterRow.site.is_(None), first == site)
+        wanted = and_(wanted, or_(DeadLetterRow.site == site, nobodys))
     rows = session.scalars(
         select(DeadLetterRow)
-        .where(DeadLetterRow.asked_at.is_not(None))
+        .where(wanted)
         .order_by(DeadLetterRow.asked_at, DeadLetterRow.id)
         .limit(limit)
     )

@@ -1,7 +1,8 @@
 """The tables that the projections write; times are ms since the Unix epoch (UTC).
 
 Rows of the rule side refer to nodes and devices by id without a foreign key: history outlives
-a topology. People's accounts are in :mod:`core.storage.records.account_models`.
+a topology. People's accounts are in :mod:`core.storage.records.account_models`, the tables that
+several collectors share in :mod:`core.storage.records.tenure_models`.
 """
 
 from __future__ import annotations

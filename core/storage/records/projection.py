@@ -24,7 +24,7 @@ from core.contracts.outputs import (
     TopologyOutput,
     UnknownOutput,
 )
-from core.storage.records import changes, quarantine
+from core.storage.records import changes, quarantine, sums
 from core.storage.records.alert_projection import apply_alerts
 from core.storage.records.base import Base
 from core.storage.records.changes import NewChange, Topic
@@ -45,7 +45,14 @@ from core.storage.records.tree import replace_topology
 _Row = dict[str, Any]
 
 
-def apply(session: Session, outputs: Sequence[Output], now_ms: int, *, log: str = "") -> None:
+def apply(
+    session: Session,
+    outputs: Sequence[Output],
+    now_ms: int,
+    *,
+    log: str = "",
+    site: str | None = None,
+) -> None:
     """Store outputs in their order; what changed is told to the live sequence at ``now_ms``.
 
     The same again changes nothing, but that unknown senders are counted again: the caller keeps
@@ -54,14 +61,15 @@ def apply(session: Session, outputs: Sequence[Output], now_ms: int, *, log: str 
     An alert's revision at or below the stored one changes nothing, and no column that
     operators write is touched. A topology replaces the tree as a whole; colours, presence and
     edge states stay where their ids stay. ``log`` is the identity of the log that the losses'
-    positions refer to, where there has been more than one.
+    positions refer to, where there has been more than one. Where the outputs are of one ``site``'s
+    rules only, what they say of nodes above it is added to what others say.
     """
     if not outputs:
         return
     changes.lock(session)
     told: list[NewChange] = []
     for segment in _segments(outputs):
-        told += _apply_segment(session, segment, now_ms, log)
+        told += _apply_segment(session, segment, now_ms, log, site)
     if told:
         changes.append_changes(session, told, now_ms)
 
@@ -95,7 +103,7 @@ def _segments(outputs: Sequence[Output]) -> Iterator[list[Output]]:
 
 
 def _apply_segment(
-    session: Session, outputs: list[Output], now_ms: int, log: str
+    session: Session, outputs: list[Output], now_ms: int, log: str, site: str | None
 ) -> list[NewChange]:
     told: list[NewChange] = []
     alerts: list[AlertOutput] = []
@@ -103,7 +111,7 @@ def _apply_segment(
     history: dict[tuple[str, int], _Row] = {}
     presence: dict[str, _Row] = {}
     edges: dict[str, list[EdgeOutput]] = {}
-    losses: dict[tuple[int, int], _Row] = {}
+    losses: dict[tuple[str, int, int], _Row] = {}
     unknown: list[UnknownOutput] = []
     for output in outputs:
         if isinstance(output, AlertOutput):
@@ -115,12 +123,21 @@ def _apply_segment(
         elif isinstance(output, EdgeOutput):
             edges.setdefault(output.edge, []).append(output)
         elif isinstance(output, LossOutput):
-            losses[output.pos, output.index] = asdict(output) | {"log": log}
+            name = output.log or log
+            losses[name, output.pos, output.index] = asdict(output) | {"log": name}
         elif isinstance(output, UnknownOutput):
             unknown.append(output)
         else:
             told += _apply_topology(session, output)
     told += apply_alerts(session, alerts, now_ms)
+    if site is not None and colours:
+        above = sums.above(session, site)
+        colours = {node: row for node, row in colours.items() if node not in above}
+        history = {key: row for key, row in history.items() if key[0] not in above}
+        if site in colours:
+            added = sums.add_up(session, colours[site], above)
+            colours |= added
+            history |= {(node, row["at"]): row for node, row in added.items()}
     upsert(session, ColourChange, list(history.values()))
     told += _store(session, NodeColour, "colour", colours)
     told += _store(session, PresenceRow, "presence", presence)

@@ -1,0 +1,57 @@
+"""Looks again and again how far the log is stored, and has it settled."""
+
+from __future__ import annotations
+
+import threading
+
+import structlog
+
+from collector.holding import Holding
+from collector.ingest import Ingest
+from core.contracts.errors import EstateError
+from core.storage.journal import Log
+
+log = structlog.get_logger(__name__)
+
+_EVERY_S = 1.0
+
+
+class Settler:
+    """Settles what every projection has stored, in a thread of its own."""
+
+    def __init__(self, journal: Log, holding: Holding, ingest: Ingest) -> None:
+        self._journal = journal
+        self._holding = holding
+        self._ingest = ingest
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._trouble = False
+
+    def start(self) -> None:
+        """Start in the background."""
+        self._thread = threading.Thread(target=self._run, name="settler", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Settle once more and stop; what is not settled the edges have."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(5.0)
+            self._thread = None
+            self._step()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_EVERY_S):
+            self._step()
+
+    def _step(self) -> None:
+        try:
+            stored = min(self._journal.cursors().values(), default=0)
+            if told := self._holding.settle(stored):
+                self._ingest.on_stored(told)
+        except EstateError as error:
+            if not self._trouble:
+                log.warning("not settled", site=self._holding.tenure.site, why=str(error))
+            self._trouble = True
+        else:
+            self._trouble = False

@@ -1,0 +1,214 @@
+"""The composition root of one of several collectors (ADR 0026).
+
+It keeps its lease, takes the sites that are to be its own, and runs a station for each. What it
+cannot renew in time it gives up: whoever takes a site next begins where the records say, and the
+edges have the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+
+import structlog
+from prometheus_client.core import Metric
+
+from collector.announce import Announcer
+from collector.desk import Desk
+from collector.metrics import LEASE, LOST, SITES, TAKEN, CollectorMetrics
+from collector.parts import Parts
+from collector.sites import Sites, place
+from collector.station import Station
+from collector.tree import Tree
+from core.contracts import topics
+from core.contracts.errors import EstateError, InUseError, SettingsError
+from core.contracts.log import Activation
+from core.runtime import canary
+from core.runtime.clock import Clock
+from core.runtime.link import Link, LinkOptions, Message
+from core.runtime.metrics import Source
+from core.runtime.settings import Settings
+from core.storage.records import Records, tenures
+
+log = structlog.get_logger(__name__)
+
+#: Of a lease's time, when it is renewed, and when it counts as lost to be on the safe side.
+_RENEW, _SAFE = 0.25, 0.85
+
+
+class SharedCollectorApp:
+    """One of several collectors over the same records and the same series store."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        *,
+        activation: Activation,
+        on_failure: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        if settings.series.kind != "influxdb":
+            raise SettingsError(
+                "collector.shared: collectors share one InfluxDB; set series.kind to influxdb"
+            )
+        self._settings = settings
+        self._clock = clock
+        self._activation = activation
+        self._on_failure = on_failure
+        self._name = settings.collector.name
+        self._instance = uuid.uuid4().hex
+        self._stack = ExitStack()
+        self._stopping = threading.Event()
+        self._renewed = time.monotonic()
+        self._strangers: set[str] = set()
+        self._trouble = ""
+
+    async def start(self) -> None:
+        """Open the records and start; raise as :meth:`Records.open` does, undoing it all."""
+        try:
+            await asyncio.to_thread(self._start)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Give all sites to the others and stop."""
+        await asyncio.to_thread(self._stop)
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        self._stack.close()
+
+    def _start(self) -> None:
+        settings, stack = self._settings, self._stack
+        settings.data.mkdir(parents=True, exist_ok=True)
+        self.records = Records(settings.records_url)
+        self.records.open()
+        stack.callback(self.records.close)
+        parts = Parts(self._activation)
+        tree = Tree(self.records, self._clock, parts)
+        tree.step()
+        desk = Desk([tree])
+        desk.start()
+        stack.callback(desk.stop)
+        self._link = Link(settings.broker, LinkOptions(client_id=self._name))
+        self._link.subscribe(topics.ALL_STATUS, self._on_status)
+        stack.callback(self._link.stop)
+        self.sites = Sites(
+            settings, self._clock, self.records, parts, lambda: self._announcer, self._on_failure,
+        )  # fmt: skip
+        self._announcer = Announcer(
+            self.records, self._link, self._clock, name=place(self._name), owns=self.sites.owns
+        )
+        self._measured = CollectorMetrics(self._clock, self.sites.stations, self._announcer)
+        self._thread = threading.Thread(target=self._run, name="membership", daemon=True)
+        stack.callback(self._leave)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Connect and join; a broker that others reach is tried first: topics are believed."""
+
+        def join() -> None:
+            self._link.start()
+            self._announcer.start()
+            self._thread.start()
+
+        broker = self._settings.broker
+        if not canary.is_wanted(broker):
+            join()
+            return
+        gate = canary.Gate(broker, self._name, passed=join, failed=self._exposed)
+        self._stack.callback(gate.stop)
+        gate.start()
+
+    def _exposed(self, error: BaseException) -> None:
+        if self._on_failure is not None:
+            self._on_failure(error)
+
+    def _leave(self) -> None:
+        if self._thread.is_alive():
+            self._thread.join()
+        self.sites.close()
+        self._announcer.stop()
+        try:
+            with self.records.session() as session:
+                tenures.leave(session, self._name, self._instance)
+        except EstateError as error:
+            log.warning("the lease was not ended; it runs out by itself", why=str(error))
+
+    def _on_status(self, message: Message) -> None:
+        """Note a site that speaks and that no topology may name, so that somebody takes it."""
+        address = topics.address(message.topic)
+        if address is not None and message.payload:
+            self._strangers.add(address.site)
+
+    # -- membership --------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        every = self._settings.collector.lease_s * _RENEW
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            try:
+                self._beat(began)
+                self._trouble = ""
+            except EstateError as error:
+                self._worry(error)
+            except Exception as error:
+                # The lease decides what becomes of the sites, and the next beat may succeed.
+                log.exception("membership failed")
+                self._worry(error)
+            self._stopping.wait(max(every - (time.monotonic() - began), 0.05))
+
+    def _worry(self, error: Exception) -> None:
+        if not self._trouble:
+            level = log.error if isinstance(error, InUseError) else log.warning
+            level("the lease is not renewed", why=str(error))
+        self._trouble = str(error)
+        if time.monotonic() - self._renewed > self._settings.collector.lease_s * _SAFE:
+            for site in self.sites.terms():
+                self.sites.drop(site)
+
+    def _beat(self, now: float) -> None:
+        settings = self._settings.collector
+        strangers, self._strangers = self._strangers, set()
+        with self.records.session() as session:
+            for site in sorted(strangers):
+                tenures.note_site(session, site)
+            orders = tenures.beat(
+                session, self._name, self._instance, int(settings.lease_s * 1000),
+                own=settings.sites,
+            )  # fmt: skip
+        self._renewed = now
+        terms = self.sites.terms()
+        for site, term in terms.items():
+            if orders.held.get(site) != term:
+                self.sites.drop(site)
+        for site in orders.give:
+            self.sites.give(site)
+        for site in (*orders.take, *(orders.held.keys() - terms.keys() - set(orders.give))):
+            self.sites.take(site)
+
+    # -- being asked -------------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        """Tell whether the broker can be reached."""
+        return self._link.connected
+
+    def stations(self) -> list[Station]:
+        """Return the stations that run."""
+        return self.sites.stations()
+
+    def sources(self) -> Sequence[Source]:
+        """Return what Prometheus is told."""
+        return (*self._measured.sources(), self._members)
+
+    def _members(self) -> Iterator[Metric]:
+        yield SITES.of(len(self.sites.terms()))
+        yield TAKEN.of(self.sites.taken)
+        yield LOST.of(self.sites.lost)
+        yield LEASE.of(time.monotonic() - self._renewed)

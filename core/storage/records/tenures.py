@@ -1,0 +1,242 @@
+"""Several collectors over one database: who lives, and whose each site is (ADR 0026).
+
+A collector lives by a lease that it renews, on the database's own clock. A site belongs to one
+of them for a *term*; whoever takes it raises the term, and from then on nothing that the former
+owner still wants to write goes in (:func:`check`). All changes of ownership are in one order:
+each first takes one row's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, func, select, text, update
+from sqlalchemy.orm import Session
+
+from core.contracts.errors import InUseError
+from core.storage.records import counters
+from core.storage.records.errors import LostSiteError, NotFoundError
+from core.storage.records.models import CursorRow, NodeRow
+from core.storage.records.sql import upsert
+from core.storage.records.tenure_models import CollectorRow, TenureRow
+
+Lanes = dict[str, list[tuple[str, dict[str, int]]]]
+"""What is stored: ``{edge: [(epoch, {lane: seq})]}``, the newest epoch last."""
+
+_ORDER = "tenures"
+_CLOCKS = {
+    "sqlite": "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+    "postgresql": "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What a collector is to do: sites to take, and sites that are wanted elsewhere."""
+
+    take: list[str]
+    give: list[str]
+    held: dict[str, int]
+    """Its sites, with the terms since which they are its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A site as its last owner left it; ``snapshot`` is its rules' state, None: there is none."""
+
+    term: int
+    lanes: Lanes
+    snapshot: bytes | None
+    former: str | None
+
+
+def now_ms(session: Session) -> int:
+    """Return the database's time (ms since the epoch): the one clock of all collectors."""
+    dialect = session.get_bind().dialect.name
+    return int(session.execute(text(_CLOCKS[dialect])).scalar_one())
+
+
+def beat(
+    session: Session, name: str, instance: str, lease_ms: int, *, own: Collection[str] = ()
+) -> Orders:
+    """Renew a collector's lease, or begin it, and return what it is to do.
+
+    ``own`` are the sites that its settings give it. Free sites go to whoever is to have them,
+    else to the one with the fewest. Raises :class:`InUseError` while another process lives under
+    the name.
+    """
+    counters.add(session, _ORDER, 0)
+    now = now_ms(session)
+    known = session.get(CollectorRow, name)
+    if known is not None and known.instance != instance and known.lease_until > now:
+        raise InUseError(
+            f"a collector {name!r} lives already; give this one another collector.name, or wait "
+            f"{(known.lease_until - now) / 1000:.0f} s if it was killed"
+        )
+    joins = known is None or known.instance != instance
+    upsert(
+        session,
+        CollectorRow,
+        [{"name": name, "instance": instance, "lease_until": now + lease_ms}],
+    )
+    _list_sites(session, own)
+    if joins and own:
+        session.execute(update(TenureRow).where(TenureRow.site.in_(own)).values(wanted=name))
+    living = set(
+        session.scalars(select(CollectorRow.name).where(CollectorRow.lease_until > now))
+    ) | {name}
+    rows = session.execute(
+        select(TenureRow.site, TenureRow.collector, TenureRow.wanted, TenureRow.term).order_by(
+            TenureRow.site
+        )
+    ).all()
+    held = {row.site: row.term for row in rows if row.collector == name}
+    give = [r.site for r in rows if r.site in held and r.wanted != name and r.wanted in living]
+    free = [row for row in rows if row.collector is None or row.collector not in living]
+    take = [row.site for row in free if row.wanted == name]
+    loads = dict.fromkeys(living, 0)
+    for row in rows:
+        owner = row.collector if row.collector in living else row.wanted
+        if owner in loads:
+            loads[owner] += 1
+    for row in free:
+        if row.wanted in living:
+            continue
+        idlest = min(loads, key=lambda each: (loads[each], each))
+        loads[idlest] += 1
+        if idlest == name:
+            take.append(row.site)
+    return Orders(take, give, held)
+
+
+def _list_sites(session: Session, more: Iterable[str]) -> None:
+    """Give each site of the topology, and each that somebody names, a row."""
+    sites = set(session.scalars(select(NodeRow.id).where(NodeRow.level == "site"))) | set(more)
+    known = set(session.scalars(select(TenureRow.site)))
+    upsert(session, TenureRow, [_free(site) for site in sorted(sites - known)], update=())
+
+
+def _free(site: str) -> dict[str, Any]:
+    return {
+        "site": site, "collector": None, "wanted": None, "term": 0, "log": "", "since": 0,
+        "lanes": {},
+    }  # fmt: skip
+
+
+def note_site(session: Session, site: str) -> None:
+    """Give a site that no topology names a row: somebody speaks for it."""
+    upsert(session, TenureRow, [_free(site)], update=())
+
+
+def take(session: Session, site: str, name: str, log: str) -> Taken | None:
+    """Make a site a collector's from a new term on, with a new log; None: it is not free.
+
+    The cursors of the former owner's log are forgotten with it.
+    """
+    counters.add(session, _ORDER, 0)
+    now = now_ms(session)
+    row = session.get(TenureRow, site, with_for_update=True)
+    if row is None:
+        return None
+    if row.collector is not None and row.collector != name:
+        owner = session.get(CollectorRow, row.collector)
+        if owner is not None and owner.lease_until > now:
+            return None
+    former, old = row.collector, row.log
+    snapshot = session.scalar(
+        select(CursorRow.snapshot).where(CursorRow.projector == f"rules-snapshot/{old}")
+    )
+    if old:
+        session.execute(delete(CursorRow).where(CursorRow.projector.endswith(f"/{old}")))
+    row.collector, row.log, row.since = name, log, now
+    row.term += 1
+    session.flush()
+    return Taken(row.term, row.lanes, snapshot, former)
+
+
+def check(session: Session, site: str, term: int) -> None:
+    """Raise :class:`LostSiteError` unless a site still belongs to whoever has it since ``term``.
+
+    It stays so until the end of the transaction.
+    """
+    now = session.scalar(
+        select(TenureRow.term).where(TenureRow.site == site).with_for_update(read=True)
+    )
+    if now != term:
+        raise LostSiteError(site, term)
+
+
+def keep(session: Session, site: str, term: int, lanes: Lanes) -> None:
+    """Note what of a site's lanes is stored; raise :class:`LostSiteError`."""
+    changed = session.execute(
+        update(TenureRow)
+        .where(TenureRow.site == site, TenureRow.term == term)
+        .values(lanes=lanes)
+        .execution_options(synchronize_session=False)
+    )
+    if not getattr(changed, "rowcount", 0):
+        raise LostSiteError(site, term)
+
+
+def give(session: Session, site: str, term: int) -> None:
+    """Let a site go: whoever is to have it takes it at once."""
+    session.execute(
+        update(TenureRow)
+        .where(TenureRow.site == site, TenureRow.term == term)
+        .values(collector=None, since=now_ms(session))
+        .execution_options(synchronize_session=False)
+    )
+
+
+def leave(session: Session, name: str, instance: str) -> None:
+    """End a collector's lease, once it has given its sites."""
+    session.execute(
+        delete(CollectorRow).where(CollectorRow.name == name, CollectorRow.instance == instance)
+    )
+
+
+def assign(session: Session, site: str, name: str | None) -> None:
+    """Say whose a site is to be (None: anybody's); raise :class:`NotFoundError`."""
+    changed = session.execute(update(TenureRow).where(TenureRow.site == site).values(wanted=name))
+    if not getattr(changed, "rowcount", 0):
+        raise NotFoundError("site", site)
+
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """One collector; ``left_ms`` is what is left of its lease, below 0 once it is over."""
+
+    name: str
+    left_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tenure:
+    """Whose a site is since when (ms of the database's clock), and whose it is to be."""
+
+    site: str
+    collector: str | None
+    wanted: str | None
+    term: int
+    since: int
+
+
+def overview(session: Session) -> tuple[list[Collector], list[Tenure]]:
+    """Return all collectors and whose each site is."""
+    now = now_ms(session)
+    collectors = [
+        Collector(row.name, row.lease_until - now)
+        for row in session.scalars(select(CollectorRow).order_by(CollectorRow.name))
+    ]
+    tenures = [
+        Tenure(row.site, row.collector, row.wanted, row.term, row.since)
+        for row in session.scalars(select(TenureRow).order_by(TenureRow.site))
+    ]
+    return collectors, tenures
+
+
+def is_shared(session: Session) -> bool:
+    """Tell whether several collectors have ever shared these records."""
+    return bool(session.scalar(select(func.count()).select_from(CollectorRow)))

@@ -1,0 +1,26 @@
+"""What one collector takes over from another: the rules' state, without its place in a log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rules.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Inheritance:
+    """An engine's state before the first entry of a new log; ``online`` gives edges' epochs."""
+
+    snapshot: bytes
+    online: dict[str, str]
+
+
+def inherit(snapshot: bytes) -> Inheritance:
+    """Return a state that another log led to; raise SnapshotError on other bytes.
+
+    What its edges had sent is known to it, so that what comes again is not folded again.
+    """
+    engine = Engine.load(snapshot)
+    engine.position = 0
+    online = {e.id: e.epoch for e in engine.edges.values() if e.known and e.online}
+    return Inheritance(engine.dump(), online)
