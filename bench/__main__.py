@@ -70,6 +70,7 @@ def _latency(seconds: float, rate: int) -> Latency:
         folder = Path(name)
         write_topology(folder, ["bench-0"], SITE)
         _add_doors(folder, int(seconds * 10))
+        (folder / "data").mkdir()  # two parts at once want it
         with broker(folder) as (port, _):
             api_port = free_port()
             file = write_settings(folder, port, api_port)
