@@ -12,6 +12,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 from core.runtime.broker import free_port
 
@@ -24,21 +27,68 @@ max_inflight_messages 0
 """
 
 
+#: What an InfluxDB 1.x is told, beside its port and folder.
+_INFLUXDB = """\
+reporting-disabled = true
+bind-address = "127.0.0.1:0"
+[meta]
+dir = "{folder}/meta"
+[data]
+dir = "{folder}/data"
+wal-dir = "{folder}/wal"
+query-log-enabled = false
+[monitor]
+store-enabled = false
+[http]
+bind-address = "127.0.0.1:{port}"
+log-enabled = false
+[logging]
+level = "warn"
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """CPU seconds and peak resident memory (MiB) of a process since its start."""
+    """CPU seconds and peak resident memory (MiB) of processes since their start."""
 
     cpu_s: float
     peak_mib: float
 
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.cpu_s + other.cpu_s, self.peak_mib + other.peak_mib)
+
+
+def children(pid: int) -> list[int]:
+    """Return the ids of a process's children."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError):
+            continue  # it has ended meanwhile
+        if parent == pid:
+            found.append(int(path.parent.name))
+    return found
+
 
 def cost(pid: int) -> Cost:
-    """Read what a process has cost so far from /proc."""
+    """Read what a process and its children (a collector's companion) have cost so far."""
+    return sum((_cost(child) for child in children(pid)), _cost(pid))
+
+
+def _cost(pid: int) -> Cost:
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     ticks = int(fields[11]) + int(fields[12])
     status = Path(f"/proc/{pid}/status").read_text()
     peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
     return Cost(ticks / os.sysconf("SC_CLK_TCK"), int(peak.split()[1]) / 1024)
+
+
+def own_mib(pid: int) -> float:
+    """Return the resident memory (MiB) that is a process's own; files it has mapped are not."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    line = next((line for line in status.splitlines() if line.startswith("RssAnon")), "RssAnon: 0")
+    return int(line.split()[1]) / 1024
 
 
 @contextlib.contextmanager
@@ -53,6 +103,33 @@ def broker(folder: Path) -> Iterator[tuple[int, int]]:
     with process([program, "-c", str(config)], folder / "mosquitto.log") as started:
         time.sleep(0.3)
         yield port, started.pid
+
+
+@contextlib.contextmanager
+def influxdb(folder: Path) -> Iterator[str | None]:
+    """Run InfluxDB 1.x; yield its address, or None where it is not installed."""
+    program = shutil.which("influxd")
+    if program is None:
+        yield None
+        return
+    port = free_port()
+    config = folder / "influxdb.conf"
+    config.write_text(_INFLUXDB.format(folder=folder / "influxdb", port=port))
+    url = f"http://127.0.0.1:{port}"
+    with process([program, "-config", str(config)], folder / "influxdb.log"):
+        deadline = time.monotonic() + 30
+        while not _answers(url):
+            if time.monotonic() > deadline:
+                raise SystemExit("bench: InfluxDB does not answer")
+            time.sleep(0.1)
+        yield url
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/ping", timeout=2).is_success
+    except httpx.HTTPError:
+        return False
 
 
 @contextlib.contextmanager
@@ -81,15 +158,19 @@ def process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
             started.wait()
 
 
-def write_settings(folder: Path, broker_port: int, api_port: int) -> Path:
-    """Write settings with a data folder of their own."""
+def write_settings(
+    folder: Path, broker_port: int, api_port: int, influxdb: str | None = None
+) -> Path:
+    """Write settings with a data folder of their own, and the embedded store or an InfluxDB."""
     path = folder / "settings.yaml"
-    settings = {
+    settings: dict[str, Any] = {
         "data": str(folder / "data"),
         "broker": {"embedded": False, "port": broker_port},
         "api": {"port": api_port},
         "topology": str(folder / "topology.yaml"),
     }
+    if influxdb is not None:
+        settings["series"] = {"kind": "influxdb", "influxdb": {"url": influxdb}}
     path.write_text(json.dumps(settings))
     return path
 

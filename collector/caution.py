@@ -52,12 +52,12 @@ class StoppingError(Exception):
 class Step(NamedTuple):
     """How the next entries are tried: at most ``limit``, noted before, event by event."""
 
-    limit: int
+    limit: int | None
     is_noted: bool = False
     is_fine: bool = False
 
 
-_FREE = Step(_CHUNK)
+_FREE = Step(None)
 
 
 class Notebook:

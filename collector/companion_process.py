@@ -23,6 +23,8 @@ from core.storage.records import Records
 
 _REPORT_S = 0.25
 _AGAIN_S = 0.05
+#: A store that has fallen behind is written in large pieces.
+_TIMES = 4
 
 
 class ToldLog:
@@ -84,7 +86,7 @@ def main(handle: int) -> None:
     records.open()
     projections = store_projections(start.settings, records, start.clock, start.log_id)
     notebook = Notebook(records, start.log_id, start.clock)
-    followers = Followers(told, projections, notebook)
+    followers = Followers(told, projections, notebook, times=_TIMES)
     followers.start()
     settle()
     stopped = threading.Event()

@@ -22,6 +22,8 @@ from core.storage.journal import Entry, FollowedLog, LogReader
 #: Decoded events that are kept for the projectors that come a moment later.
 _KEPT = 60_000
 _LINGER_S = 0.005
+#: What is read at once (bytes), and the entries of a mean size that this is.
+_READ_BYTES, _READ_ENTRIES = 1 << 20, 64
 
 
 class DecodedEntries:
@@ -71,7 +73,8 @@ class Feed:
     """One projector's view of the log; used by one thread.
 
     ``families`` are the families of lanes that it wants (None: all); what else the log holds is
-    passed over unread. ``decoded`` is shared by feeds that want the same entries.
+    passed over unread. ``decoded`` is shared by feeds that want the same entries. ``times`` as
+    much as usual is read at once for a store that gains by it.
     """
 
     def __init__(
@@ -79,7 +82,10 @@ class Feed:
         log: FollowedLog,
         families: frozenset[str] | None = None,
         decoded: DecodedEntries | None = None,
+        *,
+        times: int = 1,
     ) -> None:
+        self._times = times
         self._log = log
         self._families = families
         self._decoded = decoded
@@ -102,14 +108,15 @@ class Feed:
         """Return the position of the log's last entry."""
         return self._log.position
 
-    def read(self, after: int, timeout: float, *, limit: int = 64) -> Sequence[Entry]:
+    def read(self, after: int, timeout: float, *, limit: int | None = None) -> Sequence[Entry]:
         """Return the entries after a position, waiting up to ``timeout`` s for the first."""
+        limit = limit or _READ_ENTRIES * self._times
         if self._reader is None or not self._log.wait(after, timeout):
             return []
         if self._log.position - after < limit:
             # A moment's patience: entries that come one by one are folded and stored together.
             self._log.wait(after + limit - 1, _LINGER_S)
-        return self._reader.read(after, limit=limit, max_bytes=1 << 20)
+        return self._reader.read(after, limit=limit, max_bytes=_READ_BYTES * self._times)
 
     def entry(self, pos: int) -> Entry | None:
         """Return the first entry at or behind a position, if there is one."""

@@ -53,17 +53,23 @@ def at_once(stops: Iterable[Callable[[], None]]) -> None:
 
 
 class Followers:
-    """Projections that follow one log, each in a thread of its own."""
+    """Projections that follow one log, each in a thread of its own; ``times`` as in a feed."""
 
     def __init__(
-        self, log: FollowedLog, projections: Sequence[Projection], notebook: Notebook
+        self,
+        log: FollowedLog,
+        projections: Sequence[Projection],
+        notebook: Notebook,
+        *,
+        times: int = 1,
     ) -> None:
         alike = sum(
             each.families is None or each.families >= EVENT_FAMILIES for each in projections
         )
         decoded = DecodedEntries() if alike > 1 else None
         self._projectors = [
-            Projector(each, Feed(log, each.families, decoded), notebook) for each in projections
+            Projector(each, Feed(log, each.families, decoded, times=times), notebook)
+            for each in projections
         ]
 
     def start(self) -> None:

@@ -13,20 +13,20 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import structlog
 
-from collector import streams
 from collector.edges import EdgeRegister
 from collector.holding import Holding
-from collector.repeats import Repeats, mark_of
 from collector.streams import Stream, StreamKey, Streams, Verdict, parse_lane
 from collector.tenure import Tenure
 from collector.trail import JournalTrail
+from collector.unnumbered import Unnumbered
 from core.contracts import topics
 from core.contracts.batch import (
     MAX_MEDIA_BYTES,
-    MAX_RAW_BYTES,
     EdgeStatus,
     Envelope,
     MediaHeader,
@@ -37,25 +37,22 @@ from core.contracts.batch import (
     decode_struct,
     digest,
 )
-from core.contracts.codec import encode, whole
+from core.contracts.codec import whole
 from core.contracts.errors import ContractError
 from core.contracts.events import ID_PATTERN, Lane
-from core.contracts.log import CONTROL, PLAIN, UNREADABLE, Unreadable, encode_media, plain_lane
+from core.contracts.log import CONTROL, encode_media
 from core.contracts.topics import Address
 from core.runtime.clock import Clock
 from core.runtime.link import Message
-from core.storage.journal import Append, Log, Placed
+from core.storage.journal import Answer, Append, Log
 
 log = structlog.get_logger(__name__)
 
 _AT_ONCE = 512
-#: When what a full log refused is tried again (s).
-_AGAIN_S = 1.0
 _ID = re.compile(whole(ID_PATTERN))
 
 
-@dataclass(frozen=True, slots=True)
-class _Received:
+class _Received(NamedTuple):
     family: str
     message: Message
     is_again: bool = False
@@ -68,14 +65,20 @@ class _Stored:
     keys: frozenset[StreamKey] | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Settled:
-    """The journal has answered: ``error`` None means that the batch is durable."""
+class _Taken(NamedTuple):
+    """A batch that the journal is to get, behind the note of a hole before it."""
 
     key: StreamKey
     seq: int
-    error: BaseException | None
-    placed: Future[list[Placed]]
+    appends: list[Append]
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """The journal has answered on the batches of a round."""
+
+    taken: list[_Taken]
+    answer: Future[list[Answer]]
 
 
 _Away = str
@@ -105,14 +108,13 @@ class Ingest:
         self._holding = holding
         self._inbox: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._streams = Streams(known, lambda lanes: journal.forget(*lanes).result())
-        self._plain_lanes: set[str] = set()
-        self._repeats = Repeats()
         self._edges = EdgeRegister(journal, clock)
+        self._taken: list[_Taken] = []
         self._dirty: dict[tuple[str, str], str] = {}
-        self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._trail = JournalTrail()
         self.counts: Counter[str] = Counter()
+        self._unnumbered = Unnumbered(journal, clock, holding, self.counts, self._again)
 
     def start(self) -> None:
         """Read the receipts from the journal and start deciding."""
@@ -122,9 +124,7 @@ class Ingest:
             elif name.startswith(f"{CONTROL}/"):
                 _, site, edge = name.split("/")
                 self._streams.know(site, edge)
-            elif name.startswith(f"{PLAIN}/"):
-                self._plain_lanes.add(name)
-        self._repeats.restore(self._journal)
+        self._unnumbered.restore()
         self._edges.restore()
         if self._holding is not None:
             self._inherit(self._holding.tenure)
@@ -140,11 +140,14 @@ class Ingest:
 
     def stop(self) -> None:
         """Decide on what has arrived, then stop."""
-        self._stopping.set()
+        self._unnumbered.stop()
         if self._thread is not None:
             self._inbox.put(None)
             self._thread.join(5.0)
             self._thread = None
+
+    def _again(self, message: Message, family: str) -> None:
+        self._inbox.put(_Received(family, message, is_again=True))
 
     # -- posts: called by the link's thread -----------------------------------------------
 
@@ -184,9 +187,11 @@ class Ingest:
                 except queue.Empty:
                     break
                 if item is None:
+                    self._hand_over()
                     self._send_receipts()
                     return
                 self._handle(item)
+            self._hand_over()
             self._send_receipts()
 
     def _handle(self, item: _Item) -> None:
@@ -198,6 +203,7 @@ class Ingest:
             elif isinstance(item, _Stored):
                 self._tell(item.keys)
             else:
+                self._hand_over()
                 self._edges.all_away(item)
         except Exception:
             # One message must never end the ingest; it stays unreceipted and comes again.
@@ -213,13 +219,13 @@ class Ingest:
             if item.family == "status":
                 self._status(address, message)
             elif item.family == "plain":
-                self._plain(address, message)
+                self._unnumbered.plain(address, message)
             elif message.properties:
                 self._media(address, message)
             else:
                 self._batch(address, message)
         except ContractError as refused:
-            self._refuse(message, refused, item.family)
+            self._unnumbered.refuse(message, refused, item.family)
 
     def _batch(self, address: Address, message: Message) -> None:
         head = self._envelope(message)
@@ -238,7 +244,7 @@ class Ingest:
             return decode_envelope(message.payload)
         except ContractError:
             head = decode_front(message.payload)
-            if head is None or mark_of(message.topic, message.payload) not in self._repeats:
+            if head is None or not self._unnumbered.has_refused(message):
                 raise
             return head
 
@@ -279,8 +285,15 @@ class Ingest:
         )
         stream.accept(seq)
         # All or none: a hole is declared when the batch behind it is taken, and only once.
-        self._journal.append(*appends, batch).add_done_callback(
-            lambda future: self._inbox.put(_Settled(key, seq, future.exception(), future))
+        self._taken.append(_Taken(key, seq, [*appends, batch]))
+
+    def _hand_over(self) -> None:
+        """Give the journal what a round has taken."""
+        if not self._taken:
+            return
+        taken, self._taken = self._taken, []
+        self._journal.append_each([batch.appends for batch in taken]).add_done_callback(
+            lambda answer: self._inbox.put(_Settled(taken, answer))
         )
 
     def _stream(self, key: StreamKey) -> Stream:
@@ -304,18 +317,22 @@ class Ingest:
             self._edges.note_clash(key, seq)
 
     def _settle(self, item: _Settled) -> None:
-        stream = self._stream(item.key)
-        if item.error is None:
-            stream.commit(item.seq)
-            if self._holding is not None:
-                self._holding.note(item.key, item.seq, item.placed.result()[-1].pos)
-            self._trail.note(item.key, item.seq, item.placed)
-            self._dirty[item.key.site, item.key.edge] = item.key.epoch
-            return
-        if stream.accepted > stream.committed:
-            log.error("not journalled", lane=item.key.journal_lane, why=str(item.error))
-        self.counts["not_journalled"] += 1
-        stream.fail()
+        failure = item.answer.exception()
+        answers = [failure] * len(item.taken) if failure else item.answer.result()
+        for (key, seq, _), answer in zip(item.taken, answers, strict=True):
+            stream = self._stream(key)
+            if isinstance(answer, list):
+                stream.commit(seq)
+                pos = answer[-1].pos
+                if self._holding is not None:
+                    self._holding.note(key, seq, pos)
+                self._trail.note(key, seq, pos)
+                self._dirty[key.site, key.edge] = key.epoch
+                continue
+            if stream.accepted > stream.committed:
+                log.error("not journalled", lane=key.journal_lane, why=str(answer))
+            self.counts["not_journalled"] += 1
+            stream.fail()
 
     def _tell(self, keys: frozenset[StreamKey] | None) -> None:
         """Have edges told what they may forget; each of its newest epoch."""
@@ -335,63 +352,13 @@ class Ingest:
             raise ContractError(f"the topic is {address.sender}'s", field="edge")
         if not self._admits(address.site, status.edge, status.epoch):
             return
+        self._hand_over()  # what came before a birth is in the log before it
         self._streams.know(address.site, status.edge)
         lanes = self._streams.lanes(address.site, status.edge, status.epoch)
         accepted = {lane: stream.accepted for lane, stream in lanes.items()}
         known = self._streams.epochs(address.site, status.edge)
         if self._edges.take(address.site, status, message, accepted, known):
             self._dirty[address.site, status.edge] = status.epoch
-
-    def _plain(self, address: Address, message: Message) -> None:
-        if len(message.payload) > MAX_RAW_BYTES:
-            raise ContractError(f"longer than {MAX_RAW_BYTES} bytes")
-        lane = plain_lane(address.site, address.sender)
-        if lane not in self._plain_lanes:
-            if len(self._plain_lanes) >= streams.MOST_PLAIN:
-                raise ContractError(f"more than {streams.MOST_PLAIN} devices without an edge")
-            self._plain_lanes.add(lane)
-        self._keep(message, Append(lane, message.payload, self._clock.now_ms()), "plain")
-
-    def _keep(self, message: Message, append: Append, family: str) -> None:
-        """Journal a message that has no receipt; it is acknowledged to the broker afterwards.
-
-        What the log refuses is tried again, since the broker sends it again only to a new
-        connection; its Receive Maximum bounds how much can wait like this.
-        """
-
-        def settled(done: Future[list[Placed]]) -> None:
-            if done.exception() is None:
-                if self._holding is None:
-                    message.ack()
-                else:
-                    self._holding.when(done.result()[-1].pos, message.ack)
-                return
-            self.counts["not_journalled"] += 1
-            if append.digest is not None:
-                self._repeats.forget(append.digest)
-            if family == "plain" and not self._stopping.is_set():
-                again = threading.Timer(
-                    _AGAIN_S, self._inbox.put, [_Received(family, message, is_again=True)]
-                )
-                again.daemon = True
-                again.start()
-
-        self._journal.append(append).add_done_callback(settled)
-
-    def _refuse(self, message: Message, why: ContractError, family: str) -> None:
-        """Keep what cannot be read for the dead letters, and take it from the broker.
-
-        Sent again, it is counted.
-        """
-        mark = mark_of(message.topic, message.payload)
-        if not self._repeats.is_new(mark):
-            self.counts["unreadable_again"] += 1
-            message.ack()
-            return
-        self.counts["unreadable"] += 1
-        raw = message.payload[:MAX_RAW_BYTES]
-        body = encode(Unreadable(message.topic[:256], str(why), raw, why.field))
-        self._keep(message, Append(UNREADABLE, body, self._clock.now_ms(), digest=mark), family)
 
     def _send_receipts(self) -> None:
         self._trail.tell()
@@ -406,6 +373,7 @@ class Ingest:
             self._publish(site, edge, receipt, self._edges.birth(site, edge))
 
 
+@lru_cache(maxsize=4096)
 def _address(topic: str) -> Address:
     address = topics.address(topic)
     if address is None or not all(map(_ID.match, (address.site, address.sender))):

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from concurrent.futures import Future
 
 import structlog
 
 from collector.streams import StreamKey
 from core.contracts.outputs import AlertOutput, Output
 from core.runtime.trail import Trail, opening
-from core.storage.journal import Placed
 
 log = structlog.get_logger(__name__)
 
@@ -26,10 +24,10 @@ class JournalTrail:
         self._trail = Trail(log)
         self._noted: dict[StreamKey, list[tuple[int, int]]] = {}
 
-    def note(self, key: StreamKey, seq: int, placed: Future[list[Placed]]) -> None:
-        """Note that a batch is durable; ``placed`` is the journal's answer."""
+    def note(self, key: StreamKey, seq: int, pos: int) -> None:
+        """Note that a batch is durable, at a position of the log."""
         if self._trail.wanted:
-            self._noted.setdefault(key, []).append((seq, placed.result()[-1].pos))
+            self._noted.setdefault(key, []).append((seq, pos))
 
     def tell(self) -> None:
         """Say what was noted: a line for each lane, with the positions in the log."""

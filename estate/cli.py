@@ -162,9 +162,8 @@ def collector(
     from estate.activation import read_activation
 
     loaded, clock = _prepare(settings_file, "collector")
-    activation = read_activation(loaded, topology)
     kind = SharedCollectorApp if loaded.collector.shared else CollectorApp
-    part = kind(loaded, clock, activation=activation, on_failure=end_process)
+    part = kind(loaded, clock, activation=read_activation(loaded, topology), on_failure=end_process)
     _serve(part, loaded, "collector", "The collector runs.")
 
 

@@ -29,6 +29,8 @@ from simulators.scale.plan import StreetPlan
 from simulators.scale.street import Played, Street
 
 _STALLED_S = 60.0
+#: How it goes is said after so much run time (s).
+_SAY_S = 300.0
 #: Kinds that the collector writes itself.
 _OWN = "edge."
 
@@ -87,6 +89,7 @@ class StreetNode:
         self._folder = folder
         self.watch: Callable[[Played, StreetNode], None] = lambda _played, _node: None
         """Called about once a second while it plays."""
+        self._say_from = _SAY_S
         self._port = free_port()
         self._clock = ScaledClock.starting_now(run.speed)
         self._settings = settings.model_copy(
@@ -101,7 +104,7 @@ class StreetNode:
     def play(self) -> StreetAudit:
         """Start, play, wait until everything is stored, compare, stop."""
         previous = {
-            number: signal.signal(number, lambda *_: self._street.stop())
+            number: signal.signal(number, lambda *_: self.stop())
             for number in (signal.SIGINT, signal.SIGTERM)
         }
         try:
@@ -155,11 +158,20 @@ class StreetNode:
         """Return the process id of ``broker`` or ``collector``, None while it is down."""
         return self._supervisor.pid(name)
 
+    def stop(self) -> None:
+        """End early; what was said is still sent, stored and compared."""
+        self._street.stop()
+
+    def restart_edge(self, number: int) -> None:
+        """Let an edge, counted through the street, be born again; to be called by :attr:`watch`."""
+        self._street.restart(self._plan.sites[number % len(self._plan.sites)].edge)
+
     def _tell(self, played: Played, held: int) -> None:
         self._supervisor.check()
         self.watch(played, self)
         passed = (played.last_ms - played.first_ms) / 1000
-        if int(passed) % 300 < self._run.speed:
+        if passed >= self._say_from:
+            self._say_from = passed + _SAY_S
             self._say(f"  {passed:6.0f} s  {played.events:>12,} events, {held} batches under way")
 
     def _await_stored(self, played: Played) -> None:
@@ -167,6 +179,7 @@ class StreetNode:
         began = since = time.monotonic()
         most = -1
         while True:
+            self._supervisor.check()
             stored = self._stored()
             if stored.total() > most:
                 most, since = stored.total(), time.monotonic()

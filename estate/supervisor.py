@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 _BACKOFF_S = (0.5, 15.0)
 #: A process that has run for so long starts with a fresh back-off when it dies.
-_STEADY_S = 30.0
+_STEADY_S = 10.0
 _STOP_S = 4.5
 _LAST_S = 0.5
 _LOG_BYTES = 10 << 20

@@ -8,14 +8,13 @@ publishes learns at once that the link is down and keeps what it has. Callbacks 
 from __future__ import annotations
 
 import random
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import structlog
 from paho.mqtt import client as paho
@@ -25,8 +24,10 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from core.contracts.errors import RetryableError, SettingsError
+from core.contracts.errors import RetryableError
 from core.runtime import link_loop
+from core.runtime.link_identity import identify
+from core.runtime.link_wire import Arrival, Wire
 from core.runtime.settings import BrokerSettings
 
 log = structlog.get_logger(__name__)
@@ -35,6 +36,8 @@ log = structlog.get_logger(__name__)
 RECEIVE_MAXIMUM = 2_000
 #: The longest packet that is taken (bytes).
 MAXIMUM_PACKET = 1 << 20
+#: Topics whose handler is remembered.
+_KNOWN_TOPICS = 10_000
 #: A connection that stood for so long (s) is followed by a first attempt at once.
 _STEADY_S = 10.0
 
@@ -51,8 +54,7 @@ class NotDeliveredError(RetryableError):
         super().__init__(f"the broker refused the message (0x{code:02x})")
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One message as it arrived; ``ack`` confirms it on a link with ``manual_ack``."""
 
     topic: str
@@ -102,6 +104,7 @@ class Link:
         self._broker = broker
         self._options = options
         self._handlers: list[tuple[str, Handler]] = []
+        self._known: dict[str, Handler | None] = {}
         self._options_of: dict[str, SubscribeOptions] = {}
         self._dispensable: set[str] = set()
         self._on_up: list[Callable[[], None]] = []
@@ -276,12 +279,11 @@ class Link:
                 self._call(self._on_down)
         return reason
 
-    def _make_client(self) -> paho.Client:
-        client = paho.Client(
+    def _make_client(self) -> link_loop.Client:
+        client = link_loop.Client(
             CallbackAPIVersion.VERSION2,
             client_id=self._options.client_id,
             protocol=paho.MQTTv5,
-            manual_ack=self._options.manual_ack,
             reconnect_on_failure=False,
         )
         client.max_inflight_messages_set(RECEIVE_MAXIMUM)
@@ -293,7 +295,7 @@ class Link:
         client.on_connect = self._connected_callback
         client.on_subscribe = self._subscribed_callback
         client.on_publish = self._published_callback
-        client.on_message = self._message_callback
+        client.take = self._take
         return client
 
     def _connected_callback(
@@ -340,27 +342,34 @@ class Link:
         if future is not None:
             _answer(future, code.value)
 
-    def _message_callback(self, client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
-        arrived = Message(
-            message.topic,
-            bytes(message.payload),
-            message.retain,
-            list(getattr(message.properties, "UserProperty", ())),
-            lambda: self._confirm(client, message),
-        )
-        for topic_filter, handler in self._handlers:
-            if paho.topic_matches_sub(topic_filter, message.topic):
-                try:
-                    handler(arrived)
-                except Exception:
-                    # paho's thread would die while is_connected() stays true.
-                    self.handler_errors += 1
-                    log.exception("message handler failed", topic=message.topic)
-                return
+    def _take(self, wire: Wire, arrivals: list[Arrival]) -> None:
+        """Hand on messages; they are acknowledged together unless the handlers do that."""
+        by_hand = self._options.manual_ack
+        for arrival in arrivals:
+            topic, payload, retained, properties, packet_id = arrival
+            ack = _nothing
+            if by_hand and packet_id is not None:
+                ack = partial(wire.acknowledge, [packet_id])
+            handler = self._handler(topic)
+            if handler is None:
+                continue
+            try:
+                handler(Message(topic, payload, retained, properties, ack))
+            except Exception:
+                # The thread would end, and with it the connection.
+                self.handler_errors += 1
+                log.exception("message handler failed", topic=topic)
+        if not by_hand and (answers := [a.packet_id for a in arrivals if a.packet_id is not None]):
+            wire.acknowledge(answers)
 
-    @staticmethod
-    def _confirm(client: paho.Client, message: paho.MQTTMessage) -> None:
-        client.ack(message.mid, message.qos)
+    def _handler(self, topic: str) -> Handler | None:
+        try:
+            return self._known[topic]
+        except KeyError:
+            matches = (h for f, h in self._handlers if paho.topic_matches_sub(f, topic))
+            if len(self._known) >= _KNOWN_TOPICS:
+                self._known.clear()
+            return self._known.setdefault(topic, next(matches, None))
 
     def _call(self, hooks: list[Callable[[], None]]) -> None:
         for hook in hooks:
@@ -379,20 +388,8 @@ class Link:
                 future.set_exception(LinkDownError("the connection broke before the answer"))
 
 
-def identify(client: paho.Client, broker: BrokerSettings) -> None:
-    """Give a client the name, the password and the certificates of the settings.
-
-    Raises SettingsError, or OSError, where one of the files cannot be read.
-    """
-    if broker.username is not None:
-        client.username_pw_set(broker.username, _secret(broker.password_file))
-    if broker.ca_file is not None:
-        client.tls_set(
-            str(broker.ca_file),
-            certfile=str(broker.cert_file) if broker.cert_file else None,
-            keyfile=str(broker.key_file) if broker.key_file else None,
-            tls_version=ssl.PROTOCOL_TLS_CLIENT,
-        )
+def _nothing() -> None:
+    """Confirm nothing: the message has been, or nobody waits for it."""
 
 
 def _properties(packet: int) -> Any:
@@ -404,12 +401,3 @@ def _answer(future: Future[int], code: int) -> None:
         future.set_exception(NotDeliveredError(code))
     else:
         future.set_result(code)
-
-
-def _secret(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise SettingsError(f"broker.password_file: {path}: {error.strerror}") from None

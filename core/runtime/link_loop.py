@@ -11,45 +11,67 @@ import contextlib
 import select
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 from paho.mqtt import client as paho
+from paho.mqtt.enums import MQTTErrorCode
+
+from core.runtime.link_wire import Arrival, MalformedError, Wire
 
 #: So often keepalive is looked at (s).
 _MISC_S = 1.0
 
 
-def run(client: paho.Client) -> str:
+class Client(paho.Client):
+    """A client that gets its messages in bulk: ``take`` is called with them and the wire."""
+
+    take: Callable[[Wire, list[Arrival]], None]
+
+    def _create_socket(self) -> Wire:  # paho has no other way to give it a socket
+        return Wire(super()._create_socket(), self.take)
+
+
+def run(client: Client) -> str:
     """Serve a client whose ``connect`` was called, until its connection ends; return why."""
+    wire = client.socket()
+    if not isinstance(wire, Wire):
+        return paho.error_string(paho.MQTT_ERR_NO_CONN)
     woken, waker = socket.socketpair()
     with woken, waker:
         woken.setblocking(False)  # noqa: FBT003  (its own signature)
         waker.setblocking(False)  # noqa: FBT003
 
-        def wake(_client: paho.Client, _data: Any, _socket: Any) -> None:
+        def wake(*_: Any) -> None:
             with contextlib.suppress(OSError):  # it is awake already, or its connection has ended
                 waker.send(b"\0")
 
         client.on_socket_register_write = wake
+        wire.wake = wake
         try:
-            return paho.error_string(_serve(client, woken))
+            return paho.error_string(_serve(client, wire, woken))
+        except MalformedError as error:
+            return str(error)
         finally:
             client.on_socket_register_write = _nobody_listens
+            wire.wake = _nobody_listens
+            wire.close()
 
 
-def _nobody_listens(_client: paho.Client, _data: Any, _socket: Any) -> None:
+def _nobody_listens(*_: Any) -> None:
     """Take what a late publisher says: its message fails with the connection."""
 
 
-def _serve(client: paho.Client, woken: socket.socket) -> int:
+def _serve(client: Client, wire: Wire, woken: socket.socket) -> int:
     misc_at = time.monotonic() + _MISC_S
-    while (wire := client.socket()) is not None:
+    while client.socket() is not None:
         # Decrypted bytes do not make a socket readable.
-        waiting = getattr(wire, "pending", int)()
+        waiting = wire.pending()
         poller = select.poll()  # unlike select() it takes any number of open files
+        writes = client.want_write() or wire.owes
         try:
             poller.register(woken, select.POLLIN)
-            poller.register(wire, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
+            poller.register(wire, select.POLLIN | (select.POLLOUT if writes else 0))
             ready = dict(poller.poll(0 if waiting else _MISC_S * 1000))
             events = ready.get(wire.fileno(), 0)
         except (OSError, ValueError):  # closed under our hands
@@ -59,12 +81,33 @@ def _serve(client: paho.Client, woken: socket.socket) -> int:
                 woken.recv(4096)
         code = paho.MQTT_ERR_SUCCESS
         if waiting or events & ~select.POLLOUT:
-            code = client.loop_read()
-        if code == paho.MQTT_ERR_SUCCESS and (events & select.POLLOUT or client.want_write()):
-            code = client.loop_write()
+            code = _read(client, wire)
+        if code == paho.MQTT_ERR_SUCCESS:
+            code = _write(client, wire, ready=bool(events & select.POLLOUT))
         if code == paho.MQTT_ERR_SUCCESS and time.monotonic() >= misc_at:
             misc_at = time.monotonic() + _MISC_S
             code = client.loop_misc()
         if code != paho.MQTT_ERR_SUCCESS:
             return int(code)
     return int(paho.MQTT_ERR_SUCCESS)
+
+
+def _read(client: Client, wire: Wire) -> MQTTErrorCode:
+    try:
+        wire.fetch()
+    except OSError:
+        return paho.MQTT_ERR_CONN_LOST
+    code = paho.MQTT_ERR_SUCCESS
+    while code == paho.MQTT_ERR_SUCCESS and wire.receive():
+        code = client.loop_read()
+    return code
+
+
+def _write(client: Client, wire: Wire, *, ready: bool) -> MQTTErrorCode:
+    try:
+        wire.flush()
+    except OSError:
+        return paho.MQTT_ERR_CONN_LOST
+    if ready or client.want_write():
+        return client.loop_write()
+    return paho.MQTT_ERR_SUCCESS

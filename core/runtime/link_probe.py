@@ -16,7 +16,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from core.contracts.errors import EstateError
-from core.runtime.link import identify
+from core.runtime.link_identity import identify
 from core.runtime.settings import BrokerSettings
 
 _LOOP_S = 0.1

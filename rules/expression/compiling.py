@@ -265,11 +265,16 @@ def _several(node: Call, fields: frozenset[str]) -> Closure | None:
     get = attrgetter(*own)
     pick: Callable[[Any], Any] = min if node.function == "min" else max
 
+    others = len(paths) - 1
+
     def several(data: Any, _subject: Any) -> Any:
         values = get(data)
-        if None in values:
-            return _pick_known(pick, values)
-        return pick(values)
+        unknown = values.count(None)
+        if not unknown:
+            return pick(values)
+        if unknown == others and values[0] is not None:
+            return values[0]  # a single-phase meter has one voltage only
+        return _pick_known(pick, values)
 
     return several
 

@@ -69,6 +69,7 @@ class Street:
         self._fleet = Fleet(broker, [(site.site, site.edge) for site in plan.sites])
         self._progress = progress
         self._stopping = threading.Event()
+        self._told = 0.0
         self.played = Played()
 
     def stop(self) -> None:
@@ -88,11 +89,12 @@ class Street:
         try:
             self._await_collector(drain_s)
             start = (clock.now_ms() // 1000 + 1) * 1000 - (seconds * 1000 if flat_out else 0)
-            played.first_ms, began, told = start, time.monotonic(), 0.0
+            played.first_ms = played.last_ms = start
+            began = time.monotonic()
             for second in range(seconds):
                 at = start + second * 1000
                 while not self._stopping.is_set() and self._must_wait(at, flat_out=flat_out):
-                    self._fleet.step(clock.now_ms())
+                    self._step()
                     time.sleep(_PAUSE_S)
                 if self._stopping.is_set():
                     break
@@ -104,10 +106,7 @@ class Street:
                     played.behind_s = max(played.behind_s, late_s)
                 if second % LINGER_S == LINGER_S - 1:
                     self._seal(at + 1000)
-                self._fleet.step(clock.now_ms())
-                if time.monotonic() - told > 1:
-                    told = time.monotonic()
-                    self._progress(played, self._fleet.held)
+                self._step()
             self._seal(played.last_ms)
             self._drain(drain_s)
             played.real_s = time.monotonic() - began
@@ -116,10 +115,24 @@ class Street:
         self._progress(played, self._fleet.held)
         return played
 
+    def restart(self, edge: str) -> None:
+        """Let an edge be born again, as after a crash that left its journal: from the receipt on.
+
+        To be called from ``progress``, that is, from the thread that plays.
+        """
+        self._fleet.senders[edge].begin_again()
+
+    def _step(self) -> None:
+        """Send what is due; about once a second tell how it goes."""
+        self._fleet.step(self._clock.now_ms())
+        if time.monotonic() - self._told > 1:
+            self._told = time.monotonic()
+            self._progress(self.played, self._fleet.held)
+
     def _await_collector(self, patience_s: float) -> None:
         deadline = time.monotonic() + patience_s
         while not self._fleet.answered and not self._stopping.is_set():
-            self._fleet.step(self._clock.now_ms())
+            self._step()
             if time.monotonic() > deadline:
                 raise EstateError(f"no collector answered in {patience_s:g} s")
             time.sleep(_PAUSE_S)
@@ -143,7 +156,7 @@ class Street:
     def _drain(self, drain_s: float) -> None:
         least, since = self._fleet.held, time.monotonic()
         while held := self._fleet.held:
-            self._fleet.step(self._clock.now_ms())
+            self._step()
             if held < least:
                 least, since = held, time.monotonic()
             if time.monotonic() - since > drain_s:

@@ -49,8 +49,9 @@ MUTANTS = [
     Mutant(
         "a batch that the log refused counts as committed",
         "collector.ingest",
-        "if item.error is None:\n            stream.commit",
-        "if True:\n            stream.commit",
+        "if isinstance(answer, list):\n                stream.commit(seq)\n"
+        "                pos = answer[-1].pos\n",
+        "if True:\n                stream.commit(seq)\n                pos = 0\n",
         seed=15,
     ),
     Mutant(
@@ -70,8 +71,8 @@ MUTANTS = [
     Mutant(
         "a hole is passed over without a word",
         "collector.ingest",
-        "self._journal.append(*appends, batch)",
-        "self._journal.append(batch)",
+        "_Taken(key, seq, [*appends, batch])",
+        "_Taken(key, seq, [batch])",
         seed=4,
     ),
     Mutant(

@@ -12,7 +12,7 @@ import pytest
 
 from tests.simulation.world import simulate
 
-SEEDS = 500
+SEEDS = 1_000
 _SHARDS = 5
 _AT_ONCE = 20
 _EACH = SEEDS // _SHARDS

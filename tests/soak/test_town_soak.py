@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.parts import own_mib
 from tests.e2e.town import town, until
 
 pytestmark = pytest.mark.soak
@@ -19,12 +20,6 @@ pytestmark = pytest.mark.soak
 EDGES = ("jinxiu-gate", "jinxiu-north", "jinxiu-south", "yunqi-tower")
 #: Beyond what a collector of this size needs at all (MiB).
 MOST_MEMORY = 600
-
-
-def memory_mib(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
 
 
 def test_random_kills_lose_and_double_nothing_and_memory_stays(tmp_path: Path) -> None:
@@ -41,7 +36,7 @@ def test_random_kills_lose_and_double_nothing_and_memory_stays(tmp_path: Path) -
             started.await_time(started.now() + chance.randrange(20_000, 120_000))
             started.kill(chance.choice(parts))
             kills += 1
-            assert memory_mib(started.processes()["collector"]["pid"]) < MOST_MEMORY
+            assert own_mib(started.processes()["collector"]["pid"]) < MOST_MEMORY
         until(started.online, "every edge is back", 120)
         alerts = started.alerts()
         once = {(a["rule"], a["key"], a["began_at"]) for a in alerts}

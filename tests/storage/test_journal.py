@@ -23,7 +23,7 @@ from core.contracts.errors import (
     JournalError,
     JournalFullError,
 )
-from core.storage.journal import Append, Journal, OnFull, Tombstone, least_budget
+from core.storage.journal import Append, Journal, OnFull, Tombstone, least_budget, schema
 
 PRIORITY = {"event": 0, "state": 1, "reading": 2, "media": 3}
 
@@ -223,6 +223,29 @@ def test_a_damaged_file_is_refused_with_a_remedy(tmp_path: Path) -> None:
         damaged[page * 4096 : page * 4096 + 40] = b"\xa5" * 40
     path.write_bytes(damaged)
     with pytest.raises(JournalCorruptError, match="new epoch"):
+        make(path)
+
+
+def test_a_large_file_is_checked_whole_when_the_machine_went_down_under_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "CHECK_BYTES", 0)
+    path = tmp_path / "j"
+    journal = make(path)
+    journal.append(*[entry("event", bytes(100_000)) for _ in range(20)]).result()
+    journal.close()
+    middle = path.stat().st_size // 4096 // 2 * 4096
+    with path.open("r+b") as file:
+        file.seek(middle)
+        file.write(b"\xa5" * 40)
+    make(path).close()  # it was closed well
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE meta SET value = 0 WHERE name = 'clean'")
+    make(path).close()  # as a kill leaves it: nothing is read for it
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE meta SET value = 0 WHERE name = 'clean'")
+        connection.execute("UPDATE meta SET value = 'before' WHERE name = 'boot'")
+    with pytest.raises(JournalCorruptError, match="damaged"):
         make(path)
 
 

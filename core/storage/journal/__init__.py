@@ -5,6 +5,7 @@ The edge's outbox and the collector's log are both a :class:`Journal`.
 
 from core.storage.journal.journal import Journal
 from core.storage.journal.model import (
+    Answer,
     Append,
     Entry,
     Growth,
@@ -19,6 +20,7 @@ from core.storage.journal.port import FollowedLog, Log, LogReader
 from core.storage.journal.reader import JournalReader
 
 __all__ = [
+    "Answer",
     "Append",
     "Entry",
     "FollowedLog",

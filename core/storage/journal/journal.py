@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from core.storage import sqlite
 from core.storage.journal.ballast import Ballast
 from core.storage.journal.lanes import Lanes
 from core.storage.journal.model import (
-    ENTRY_OVERHEAD,
+    Answer,
     Append,
     Growth,
     LaneBounds,
@@ -24,12 +24,11 @@ from core.storage.journal.model import (
     OnFull,
     Placed,
     Tombstone,
-    Work,
     least_budget,
 )
 from core.storage.journal.reader import JournalReader
 from core.storage.journal.schema import open_file
-from core.storage.journal.works import Group, Works
+from core.storage.journal.works import Group, Work, Works, size_of
 from core.storage.locks import FileLock
 
 log = structlog.get_logger(__name__)
@@ -150,6 +149,13 @@ class Journal:
         """
         return self._submit(lambda: self._lanes.insert_all(appends), appends)
 
+    def append_each(self, groups: Sequence[Sequence[Append]]) -> Future[list[Answer]]:
+        """Append many groups as :meth:`append` does one; the future answers for each of them."""
+        works = [Work(partial(self._lanes.insert_all, group), size_of(group)) for group in groups]
+        return self._submit(
+            lambda: [self._attempt(work) for work in works], weight=sum(w.size for w in works)
+        )
+
     def extend(self, append: Append, growth: Growth) -> Future[Placed]:
         """Append to a lane's last entry while nobody has seen it, else as an entry of its own.
 
@@ -209,7 +215,7 @@ class Journal:
 
     def new_epoch(self) -> str:
         """Begin a new epoch: a new UUID, and each lane is numbered from 1 again; wait for it."""
-        self.epoch = self._ask(self._renew)
+        self.epoch = self._ask(self._lanes.renew)
         return self.epoch
 
     # -- asking ---------------------------------------------------------------------------
@@ -265,15 +271,17 @@ class Journal:
 
     # -- the writer's thread --------------------------------------------------------------
 
-    def _submit(self, action: Callable[[], T], appends: Sequence[Append] = ()) -> Future[T]:
+    def _submit(
+        self, action: Callable[[], T], appends: Sequence[Append] = (), *, weight: int = 0
+    ) -> Future[T]:
+        """Queue an action; ``weight`` is what it appends within a check of its own (bytes)."""
         future: Future[T] = Future()
         if self._failure is not None:
             future.set_exception(JournalError(f"{self._path}: the writer has failed"))
         elif self._closed or self._thread is None:
             future.set_exception(JournalError(f"{self._path}: the journal is not open"))
         else:
-            size = sum(len(append.body) + ENTRY_OVERHEAD for append in appends)
-            self._works.put(Work(action, size), future)
+            self._works.put(Work(action, size_of(appends), weight), future)
         return future
 
     def _ask(self, question: Callable[[], T]) -> T:
@@ -393,9 +401,3 @@ class Journal:
             self._lanes.attach(part, note.lane, self._lanes.insert(note).seq)
         if self._ceiling is not None and self._ballast.fill():
             self._ceiling = None  # somebody made room on the disk
-
-    def _renew(self) -> str:
-        epoch = str(uuid.uuid4())
-        self._lanes.renumber()
-        self._connection.execute("UPDATE meta SET value = ? WHERE name = 'epoch'", (epoch,))
-        return epoch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -276,8 +277,8 @@ class Lanes:
             ],
         )
 
-    def renumber(self) -> None:
-        """Number each lane's entries from 1 again (a new epoch)."""
+    def renew(self) -> str:
+        """Begin a new epoch, in which each lane's entries are numbered from 1 again; return it."""
         for lane in self._lanes.values():
             (first,) = self._connection.execute(
                 "SELECT min(seq) FROM entry WHERE lane = ?", (lane.id,)
@@ -295,6 +296,9 @@ class Lanes:
             lane.last -= shift
             lane.acknowledged, lane.sent, lane.receipted, lane.dirty = 0, 0, 0, True
             lane.closed = lane.last
+        epoch = str(uuid.uuid4())
+        self._connection.execute("UPDATE meta SET value = ? WHERE name = 'epoch'", (epoch,))
+        return epoch
 
     def infos(self) -> dict[str, LaneInfo]:
         """Describe every lane."""

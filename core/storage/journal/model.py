@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple
+
+from core.contracts.errors import JournalError
 
 #: What an entry costs against the byte budget beyond its body: row, index and page overhead.
 ENTRY_OVERHEAD = 64
@@ -74,6 +75,10 @@ class Placed:
     seq: int
 
 
+#: What comes of a group of entries: where they are, or why they were refused.
+Answer = list[Placed] | JournalError
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A committed entry."""
@@ -122,10 +127,3 @@ class Tombstone:
     events: int
     reason: str
     at: int
-
-
-class Work(NamedTuple):
-    """One caller's action in a group, and the bytes that it wants to append."""
-
-    action: Callable[[], Any]
-    size: int

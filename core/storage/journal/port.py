@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Protocol
 
-from core.storage.journal.model import Append, Entry, Placed
+from core.storage.journal.model import Answer, Append, Entry, Placed
 
 
 class LogReader(Protocol):
@@ -80,6 +80,10 @@ class Log(FollowedLog, Protocol):
         Fails with JournalFullError (try again later) or, where a lane's order would be broken,
         with JournalError.
         """
+        ...
+
+    def append_each(self, groups: Sequence[Sequence[Append]]) -> Future[list[Answer]]:
+        """Append many groups as :meth:`append` does one; the future answers for each of them."""
         ...
 
     def last_seqs(self) -> dict[str, int]:

@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import queue
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from core.storage.journal.model import Work
+from core.storage.journal.model import ENTRY_OVERHEAD, Append
 
 _GROUP = 512
 _GROUP_BYTES = 32 << 20
+
+
+class Work:
+    """One caller's action in a group: ``size`` are the bytes that must fit in beforehand.
+
+    ``weight`` is what it adds to a transaction: more, where it sees itself to what fits in.
+    """
+
+    __slots__ = ("action", "size", "weight")
+
+    def __init__(self, action: Callable[[], Any], size: int, weight: int = 0) -> None:
+        self.action = action
+        self.size = size
+        self.weight = max(size, weight)
+
+
+def size_of(appends: Sequence[Append]) -> int:
+    """Return what entries take of the budget (bytes)."""
+    return sum(len(append.body) + ENTRY_OVERHEAD for append in appends)
 
 
 Group = list[tuple[Work, Future[Any]]]
@@ -34,7 +54,7 @@ class Works:
         first = self._queue.get()
         if first is None:
             return [], True
-        group, size = [first], first[0].size
+        group, size = [first], first[0].weight
         while len(group) < _GROUP and size < _GROUP_BYTES:
             try:
                 item = self._queue.get_nowait()
@@ -43,7 +63,7 @@ class Works:
             if item is None:
                 return group, True
             group.append(item)
-            size += item[0].size
+            size += item[0].weight
         return group, False
 
     def rest(self) -> Group:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from core.contracts.errors import PointRefusedError, StoreUnavailableError
 from core.contracts.ports import Mark, Point, Query, Refusal, Sample, StoredEvent, StoredPoint
@@ -25,6 +26,8 @@ from core.storage.series.windows import Timed, check_size, filled, lookback_ms, 
 CURSOR = "estate_cursor"
 #: Lines in one request: InfluxDB's own advice is 5,000 to 10,000.
 LINES = 5_000
+#: Requests under way at once; what one call is divided into, where no part gets too small.
+_CONNECTIONS, _REQUESTS, _FEW = 2, 4, 1_000
 _PAGE = 10_000
 _DEVICES = 50
 
@@ -46,6 +49,7 @@ class InfluxWriter:
         self._retention_days = retention_days
         self._clock = clock or ScaledClock.from_environment()
         self._sync_s = sync_s
+        self._senders = ThreadPoolExecutor(_CONNECTIONS, "influxdb")
         self._written = 0
         self._settled = 0
         self._durable = 0
@@ -81,16 +85,19 @@ class InfluxWriter:
         Raises :class:`StoreUnavailableError` when the same call may succeed later.
         """
         refusals: list[Refusal] = []
-        lines: list[tuple[int, str]] = []
+        wanted: list[tuple[int, Point]] = []
         oldest = self._oldest_day()
         for index, (_, point) in enumerate(points):
             if point.time_ns < oldest * DAY_NS:
                 limit = date_of(oldest).isoformat()
                 refusals.append(Refusal(index, f"older than the retention ({limit})"))
             else:
-                lines.append((index, line_of(point)))
-        for first in range(0, len(lines), LINES):
-            refusals += self._send(lines[first : first + LINES])
+                wanted.append((index, point))
+        # One request is under way while the lines of the next are made.
+        size = min(max(-(-len(wanted) // _REQUESTS), _FEW), LINES)
+        parts = [wanted[first : first + size] for first in range(0, len(wanted), size)]
+        for sent in [self._senders.submit(self._send_points, part) for part in parts]:
+            refusals += sent.result()
         # Refusals are settled when their caller comes back with more: it has recorded them.
         if position > self._written:
             self._settled = position if not refusals else self._written
@@ -114,7 +121,11 @@ class InfluxWriter:
         try:
             self.sync()
         finally:
+            self._senders.shutdown()
             self._influx.close()
+
+    def _send_points(self, points: list[tuple[int, Point]]) -> list[Refusal]:
+        return self._send([(index, line_of(point)) for index, point in points])
 
     def _send(self, lines: list[tuple[int, str]]) -> list[Refusal]:
         """Write lines; halve what is refused until the bad lines are found.
