@@ -120,7 +120,7 @@ class Station:
         )
         self._adoptions.activate()
         self.ingest = Ingest(
-            self.journal, self._clock, self._publish_receipt, holding, self._named_edges()
+            self.journal, self._clock, self._publish_receipt, holding, self._adoptions.edges
         )
         if holding is not None:
             settler = Settler(self.journal, holding, self.ingest)
@@ -130,10 +130,6 @@ class Station:
         self.ingest.start()
         self._stack.callback(self.ingest.stop)
         self._subscribe()
-
-    def _named_edges(self) -> frozenset[str]:
-        edges = self._ground([]).topology.get("edges", ())
-        return frozenset(edge["id"] for edge in edges)
 
     def _project(self, tenure: Tenure | None) -> None:
         log_id = self.journal.epoch
