@@ -55,10 +55,19 @@ class Advance:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process has used: CPU (s, user and system), and memory that is resident (bytes)."""
+
+    cpu_s: float
+    resident_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class States:
-    """How the companion's projections stand."""
+    """How the companion's projections stand, and what it uses."""
 
     states: list[ProjectorState]
+    usage: Usage
 
 
 class Companion:
@@ -71,6 +80,8 @@ class Companion:
         self._clock = clock
         self._journal = journal
         self._states = {name: ProjectorState(name) for name in names}
+        self.usage: Usage | None = None
+        """What its process used when it last said so; None while there is none."""
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -98,6 +109,7 @@ class Companion:
             if self._stopping.is_set():
                 return
             log.error("the companion has ended; it is started anew", code=code)
+            self.usage = None
             for name, state in self._states.items():
                 why = f"its process ended with code {code}"
                 self._states[name] = replace(state, trouble=why, failures=state.failures + 1)
@@ -155,3 +167,4 @@ class Companion:
             self._journal.advance(message.name, message.position)
         elif isinstance(message, States):
             self._states = {state.name: state for state in message.states}
+            self.usage = message.usage

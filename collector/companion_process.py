@@ -9,8 +9,9 @@ import threading
 import time
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
+from pathlib import Path
 
-from collector.companion import Advance, Start, States
+from collector.companion import Advance, Start, States, Usage
 from collector.followers import Followers, store_projections
 from core.contracts.errors import InUseError
 from core.runtime import logs
@@ -99,7 +100,7 @@ def main(handle: int) -> None:
     followers.stop()
     stopped.set()
     reporter.join()
-    told.send(States(followers.states()))
+    told.send(States(followers.states(), _usage()))
     records.close()
 
 
@@ -117,9 +118,15 @@ def _alone(lock: FileLock) -> None:
 def _report(told: ToldLog, followers: Followers, stopped: threading.Event) -> None:
     try:
         while not stopped.wait(_REPORT_S):
-            told.send(States(followers.states()))
+            told.send(States(followers.states(), _usage()))
     except OSError:
         os._exit(1)  # the collector is gone
+
+
+def _usage() -> Usage:
+    times = os.times()
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return Usage(times.user + times.system, pages * os.sysconf("SC_PAGE_SIZE"))
 
 
 if __name__ == "__main__":

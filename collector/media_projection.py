@@ -7,11 +7,14 @@ from dataclasses import replace
 import structlog
 
 from collector.feed import Chunk
+from collector.tally import Tally
 from core.contracts.errors import ContractError
+from core.contracts.ledger import line_of
 from core.contracts.log import MEDIA, MediaEntry
 from core.runtime.clock import Clock
 from core.storage.media import MediaStore
 from core.storage.records import Records, projection, refusals
+from core.storage.records.ledger import Witness
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +41,7 @@ class MediaProjection:
         self._clock = clock
         self._log_id = log_id
         self._cursor = f"media/{log_id}"
+        self._tally = Tally(records, Witness.MEDIA, log_id)
         self._position = 0
         self.stored = 0
 
@@ -45,16 +49,15 @@ class MediaProjection:
         """Return the position to go on from."""
         with self._records.reading() as session:
             self._position, _ = projection.cursor(session, self._cursor)
+        self._tally.open()
         return self._position
 
     def apply(self, chunk: Chunk) -> None:
         """Store the chunk's snapshots; one that is refused becomes a dead letter."""
-        found = [entry for entry in chunk.entries if isinstance(entry, MediaEntry)]
-        if not found:
-            self._position = chunk.position  # kept with the next snapshot: seeing it again is free
-            return
         letters = []
-        for entry in found:
+        for entry in chunk.entries:
+            if not isinstance(entry, MediaEntry):
+                continue
             try:
                 self.stored += self._store.put(entry.header.media, entry.jpeg, _meta(entry))
             except ContractError as refused:
@@ -64,10 +67,23 @@ class MediaProjection:
                     name = f"{entry.site}.{head.edge}.{head.epoch}.media"
                     letter = replace(letter, log=name, pos=head.seq)
                 letters.append(letter)
+            else:
+                self._count(entry)
+        self._tally.counted(chunk.position)
+        if not chunk.entries and not self._tally.due():
+            self._position = chunk.position  # kept later: seeing it again is free
+            return
         with self._records.session() as session:
             refusals.add_dead_letters(session, letters, self._clock.now_ms())
             projection.save_cursor(session, self._cursor, chunk.position, None)
+            self._tally.keep(session)
+        self._tally.settle()
         self._position = chunk.position
+
+    def _count(self, entry: MediaEntry) -> None:
+        line = line_of(entry)
+        if line is not None and self._tally.wants(entry.pos):
+            self._tally.line(line, entry.pos).stored += 1
 
     def needed_after(self) -> int:
         """Return the position through which all snapshots are files."""
@@ -98,4 +114,5 @@ def _letter(entry: MediaEntry, why: ContractError, log_id: str) -> refusals.Dead
         raw=entry.jpeg,
         site=entry.site,
         log=log_id,
+        line=line_of(entry),
     )

@@ -105,6 +105,14 @@ ANNOUNCE_FAILURES = Spec(
     "estate_collector_announce_failures_total", "counter", "Failures of the announcer."
 )
 
+CPU = Spec(
+    "estate_collector_process_cpu_seconds_total", "counter",
+    "CPU time of the process beside the collector's that follows the log into the stores.",
+    ("process",),
+)  # fmt: skip
+MEMORY = Spec(
+    "estate_collector_process_resident_memory_bytes", "gauge", "Its resident memory.", ("process",)
+)
 SITES = Spec("estate_collector_sites", "gauge", "Sites that one of several collectors serves.")
 TAKEN = Spec("estate_collector_sites_taken_total", "counter", "Sites that it took over.")
 LOST = Spec("estate_collector_sites_lost_total", "counter", "Sites that it lost to another.")
@@ -123,12 +131,18 @@ class CollectorMetrics:
 
     def sources(self) -> Sequence[Source]:
         """Return what a scrape asks."""
-        return (self._counts, self._journal, self._rules, self._links)
+        return (self._counts, self._journal, self._rules, self._processes, self._links)
 
     def _links(self) -> Iterable[Metric]:
         return links(
             {name: link for station in self._stations() for name, link in station.links.items()}
         )
+
+    def _processes(self) -> Iterator[Metric]:
+        for station in self._stations():
+            if (usage := station.usage()) is not None:  # only a collector for everything has one
+                yield CPU.each({"companion": usage.cpu_s})
+                yield MEMORY.each({"companion": usage.resident_bytes})
 
     def _counts(self) -> Iterator[Metric]:
         stations = self._stations()

@@ -10,13 +10,16 @@ import structlog
 from sqlalchemy.orm import Session
 
 from collector.feed import Chunk
+from collector.tally import Tally
 from collector.tenure import Tenure, steady_letters, steady_outputs
 from collector.trail import tell_alerts
 from core.contracts import log as logs
+from core.contracts.ledger import line_of, received_of
 from core.contracts.log import BatchEntry, EventEntry, LogEntry, ReplayEntry, UnreadableEntry
 from core.contracts.outputs import AlertOutput, Output, TopologyOutput
 from core.runtime.clock import Clock
 from core.storage.records import Records, letters, projection, refusals, tenures
+from core.storage.records.ledger import Witness
 from rules.engine import Engine
 
 log = structlog.get_logger(__name__)
@@ -55,6 +58,7 @@ class RulesProjection:
         self._cursor = f"rules/{log_id}"
         self._snapshot_cursor = f"rules-snapshot/{log_id}"
         self._engine = Engine()
+        self._tally = Tally(records, Witness.RECEIVED, log_id)
         self._applied = 0
         self._kept = 0
         self.kept_at = 0.0
@@ -80,6 +84,7 @@ class RulesProjection:
         with self._records.reading() as session:
             self._applied, _ = projection.cursor(session, self._cursor)
             self._kept, snapshot = projection.cursor(session, self._snapshot_cursor)
+        self._tally.open()
         self._engine = Engine()
         if snapshot is not None:
             try:
@@ -122,9 +127,25 @@ class RulesProjection:
                     where = f"{self._log_id}-{entry.pos}"
                     replay = entry.replay
                     replayed.append(letters.Replayed(replay.letter, entry.at, replay.by, where))
+        self._count(chunk)
         self._pending = (outputs, refused, replayed)
         self._folded = chunk.position
         self.busy_s += time.perf_counter() - began
+
+    def _count(self, chunk: Chunk) -> None:
+        for entry in chunk.entries:
+            line = line_of(entry) if self._tally.wants(entry.pos) else None
+            if line is None:
+                continue
+            counts = self._tally.line(line, entry.pos)
+            seq, events, rejects = received_of(entry)
+            counts.events += events
+            counts.rejects += rejects
+            if seq:
+                counts.first_seq = min(counts.first_seq or seq, seq)
+                counts.last_seq = max(counts.last_seq, seq)
+                counts.batches += 1
+        self._tally.counted(chunk.position)
 
     def _store(self, position: int) -> None:
         outputs, refused, replayed = self._pending
@@ -132,10 +153,15 @@ class RulesProjection:
             # The next collector knows what is said of an alert, or would say it once more.
             self._tenure is not None and any(isinstance(out, AlertOutput) for out in outputs)
         )
-        if not outputs and not refused and not replayed and not keep:
+        tally = keep or self._tally.due()
+        if not outputs and not refused and not replayed and not tally:
             return
         with self._records.session() as session:
             self._write(session, self._pending, position, keep=keep)
+            if tally:  # never behind the engine's state, from which a restart folds on
+                self._tally.keep(session)
+        if tally:
+            self._tally.settle()
         self._applied = max(self._applied, position)
         self._on_stored()
         self.outputs += len(outputs)
@@ -177,7 +203,8 @@ class RulesProjection:
         return self._kept
 
     def close(self) -> None:
-        """Nothing to release: the records belong to the collector."""
+        """Keep what was counted; there is nothing to release, the records are the collector's."""
+        self._tally.close()
 
     def done(self) -> dict[str, int]:
         """Return how many outputs and dead letters were stored."""
@@ -210,6 +237,7 @@ def letters_of(entry: LogEntry, log_id: str) -> list[refusals.DeadLetter]:
             site=site or origin.site or None,
             log=log_id,
             origin=origin,
+            line=line_of(entry),
         )
         for origin, reject in found
     ]

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from operator import attrgetter
+
+import structlog
 
 from collector.feed import Chunk
+from collector.tally import Tally
 from core.contracts.codec import encode
+from core.contracts.errors import EstateError
+from core.contracts.ledger import line_of
 from core.contracts.letters import Family, Origin, offset_ns
 from core.contracts.log import EVENT_FAMILIES, BatchEntry, EventEntry, LogEntry, ReplayEntry
-from core.contracts.ports import Point, SeriesWriter
+from core.contracts.ports import Point, Refusal, SeriesWriter
 from core.runtime.clock import Clock
 from core.storage.records import Records, refusals
+from core.storage.records.ledger import Witness
+
+log = structlog.get_logger(__name__)
+
+_DAY_NS = 86_400_000 * 1_000_000
+_KIND = attrgetter("event.kind")
 
 
 class SeriesProjection:
@@ -34,59 +47,100 @@ class SeriesProjection:
         self._open_writer = open_writer
         self._records = records
         self._clock = clock
+        self._tally = Tally(records, Witness.SERIES, log_id)
         self._writer: SeriesWriter | None = None
         self.points = 0
         self.refused = 0
 
     def open(self) -> int:
         """Open the store; raise StoreUnavailableError while it is down."""
+        counted = self._tally.open()
         self._writer = self._open_writer()
-        return self._writer.position()
+        # What the store has and the accounts have not is written again, which changes nothing.
+        return min(self._writer.position(), counted)
 
     def apply(self, chunk: Chunk) -> None:
         """Write a chunk's points; a point that is refused for good becomes a dead letter."""
         if self._writer is None:
             raise RuntimeError("the projection is not open")
-        points = [item for entry in chunk.entries for item in points_of(entry)]
+        made = [(entry, points_of(entry)) for entry in chunk.entries]
+        points = [item for _, some in made for item in some]
         refused = self._writer.write(points, chunk.position)
+        entries = {entry.pos: entry for entry in chunk.entries} if refused else {}
+        letters = [self._letter(points[r.index], r, entries) for r in refused]
+        self._count(made, points, refused, chunk.position)
         self.points += len(points) - len(refused)
-        if not refused:
-            return
         self.refused += len(refused)
-        letters = []
-        for refusal in refused:
-            pos, point = points[refusal.index]
-            log = self._log_id
-            if self._steady:
-                log = f"{point.site}.{point.event.device}.{point.event.kind}"
-                pos = point.time_ns // 1000
-            letters.append(
-                refusals.DeadLetter(
-                    pos=pos,
-                    index=point.time_ns % 1000,
-                    at=point.event.at,
-                    site=point.site,
-                    source=f"series:{point.event.kind}",
-                    reason=refusal.reason,
-                    raw=encode(point.event),
-                    log=log,
-                    origin=Origin(
-                        Family.POINT,
-                        point.event.at,
-                        point.site,
-                        offset_ns=point.time_ns % 1_000_000,
-                    ),
-                )
-            )
+        if letters:
+            self._keep(letters)
+        elif self._tally.due():
+            try:
+                self._keep([])
+            except EstateError as error:
+                # The store goes on without the records; what was counted is kept when they can.
+                log.debug("not counted yet", why=str(error))
+
+    def _count(
+        self,
+        made: list[tuple[LogEntry, list[tuple[int, Point]]]],
+        points: list[tuple[int, Point]],
+        refused: list[Refusal],
+        position: int,
+    ) -> None:
+        tally = self._tally
+        gone = Counter(points[refusal.index][0] for refusal in refused)
+        fresh: list[Point] = []
+        for entry, some in made:
+            line = line_of(entry)
+            if line is None or not some or not tally.wants(entry.pos):
+                continue
+            tally.line(line, entry.pos).stored += len(some) - gone[entry.pos]
+            fresh += [point for _, point in some]
+        kinds = _by_day(fresh)
+        kinds.subtract(
+            (point.time_ns // _DAY_NS, point.event.kind)
+            for pos, point in (points[refusal.index] for refusal in refused)
+            if tally.wants(pos)
+        )
+        tally.kinds(kinds)
+        tally.counted(position)
+
+    def _letter(
+        self, item: tuple[int, Point], refusal: Refusal, entries: dict[int, LogEntry]
+    ) -> refusals.DeadLetter:
+        pos, point = item
+        line, log_id = line_of(entries[pos]), self._log_id
+        if self._steady:
+            log_id = f"{point.site}.{point.event.device}.{point.event.kind}"
+            pos = point.time_ns // 1000
+        return refusals.DeadLetter(
+            pos=pos,
+            index=point.time_ns % 1000,
+            at=point.event.at,
+            site=point.site,
+            source=f"series:{point.event.kind}",
+            reason=refusal.reason,
+            raw=encode(point.event),
+            log=log_id,
+            origin=Origin(
+                Family.POINT, point.event.at, point.site, offset_ns=point.time_ns % 1_000_000
+            ),
+            line=line,
+        )
+
+    def _keep(self, letters: list[refusals.DeadLetter]) -> None:
         with self._records.session() as session:
             refusals.add_dead_letters(session, letters, self._clock.now_ms())
+            self._tally.keep(session)
+        self._tally.settle()
 
     def needed_after(self) -> int:
-        """Return the position that is durable in the store."""
-        return self._writer.position() if self._writer is not None else 0
+        """Return the position that is durable in the store, and counted."""
+        return min(self._writer.position(), self._tally.kept) if self._writer is not None else 0
 
     def close(self) -> None:
-        """Close the store."""
+        """Close the store, and keep what was counted."""
+        self._tally.close()
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -94,6 +148,18 @@ class SeriesProjection:
     def done(self) -> dict[str, int]:
         """Return how many points were stored, and how many the store refused for good."""
         return {"points": self.points, "refused_points": self.refused}
+
+
+def _by_day(points: list[Point]) -> Counter[tuple[int, str]]:
+    """Count points by day (since the Unix epoch) and kind; nearly always all are of one day."""
+    if not points:
+        return Counter()
+    times = [point.time_ns for point in points]
+    first, last = min(times) // _DAY_NS, max(times) // _DAY_NS
+    if first == last:
+        kinds = Counter(map(_KIND, points))
+        return Counter({(first, kind): number for kind, number in kinds.items()})
+    return Counter([(point.time_ns // _DAY_NS, point.event.kind) for point in points])
 
 
 def points_of(entry: LogEntry) -> list[tuple[int, Point]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collector.adoptions import Adoptions, Ground
-from collector.companion import Companion
+from collector.companion import Companion, Usage
 from collector.desk import Desk
 from collector.followers import STORES, Followers, at_once, store_projections
 from collector.holding import Holding
@@ -30,7 +30,7 @@ from core.runtime.clock import Clock, ScaledClock
 from core.runtime.link import Link, LinkOptions, Will
 from core.runtime.settings import Settings
 from core.storage.journal import Journal, OnFull
-from core.storage.records import Records
+from core.storage.records import Records, ledger
 
 #: Unconfirmed plain events wait in the broker for so long (s).
 _PLAIN_SESSION_S = 7 * 86_400
@@ -109,6 +109,11 @@ class Station:
     def start(self, tenure: Tenure | None = None) -> None:
         """Start everything but the links; ``tenure`` is of the one site that it is for."""
         holding = None if tenure is None else Holding(self._records, tenure)
+        if tenure is None:
+            # Several collectors take a batch again after a site has moved: it would count twice.
+            with self._records.session() as session:
+                journal = self.journal
+                ledger.begin(session, journal.epoch, journal.position, self._clock.now_ms())
         self._adoptions = Adoptions(
             self._records, self.journal, self._clock, self._rules, self._ground
         )
@@ -183,6 +188,11 @@ class Station:
     def links(self) -> Mapping[str, Link]:
         """Return its connections to the broker by what they are for."""
         return {"batches": self.link, "plain": self._plain}
+
+    def usage(self) -> Usage | None:
+        """Return what its companion uses; None where there is none."""
+        found = [each.usage for each in self._followers if isinstance(each, Companion)]
+        return found[0] if found else None
 
     def states(self) -> list[ProjectorState]:
         """Return how its projections stand."""

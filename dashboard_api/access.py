@@ -10,9 +10,10 @@ import anyio.to_thread
 from fastapi import Depends, Request
 from fastapi.security import APIKeyCookie
 
+from core.storage.records.accounts import Who
 from dashboard_api.auth.schemas import Role
 from dashboard_api.auth.service import Signed
-from dashboard_api.context import ServicesDep
+from dashboard_api.context import Services, ServicesDep
 from dashboard_api.problems import Kind, Problem
 from dashboard_api.security import address_of, is_own_origin
 
@@ -78,6 +79,11 @@ class Needs:
         if signed.role.rank < self.role.rank:
             raise Problem(HTTPStatus.FORBIDDEN, Kind.FORBIDDEN, f"this needs the role {self.role}")
         return Principal(signed, address_of(request))
+
+
+def who(services: Services, principal: Principal) -> Who:
+    """Return who decides, for the audit: by the wall clock, whatever the run's clock does."""
+    return Who(principal.name, services.wall.now_ms(), principal.address)
 
 
 def check_origin(request: Request, public_url: str | None) -> None:

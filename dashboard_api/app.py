@@ -33,6 +33,7 @@ from dashboard_api.auth.service import SignInService
 from dashboard_api.colours.endpoints import router as colours
 from dashboard_api.commands.dispatch import Dispatcher
 from dashboard_api.commands.endpoints import router as commands
+from dashboard_api.conservation.endpoints import router as conservation
 from dashboard_api.context import Services
 from dashboard_api.description import describe
 from dashboard_api.devices.endpoints import router as devices
@@ -83,8 +84,8 @@ def create_app(
     app.state.services = services
     problems.install(app)
     for router in (
-        system, session, tree, alerts, devices, commands, series, colours, edges, letters,
-        quarantine, media, live, link_router,
+        system, conservation, session, tree, alerts, devices, commands, series, colours, edges,
+        letters, quarantine, media, live, link_router,
     ):  # fmt: skip
         app.include_router(router)
     describe(app)

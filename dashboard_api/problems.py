@@ -158,6 +158,15 @@ def responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     return {int(status): openapi_response(status) for status in statuses}
 
 
+#: What every question can be answered with, and what every decision.
+READS = (
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+DECIDES = (*READS, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
+
+
 def openapi_response(status: HTTPStatus) -> dict[str, Any]:
     """Return OpenAPI's description of one problem."""
     return {

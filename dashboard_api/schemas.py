@@ -21,6 +21,9 @@ Ms = Annotated[int, Field(examples=[1_763_000_000_000])]
 MsQuery = Annotated[int, Query(ge=0, le=LAST_MS, examples=[1_763_000_000_000])]
 IdQuery = Annotated[str, Query(pattern=ID_PATTERN)]
 IdPath = Annotated[str, Path(pattern=ID_PATTERN)]
+LimitQuery = Annotated[int, Query(ge=1, le=500)]
+BeforeQuery = Annotated[str | None, Query(max_length=100)]
+"""A page's ``next``, to have the page that follows it."""
 
 
 class Schema(BaseModel):

@@ -4,6 +4,9 @@ Computed from what is on the disks: the collector's log, the outboxes of the edg
 the series store's counts, the dead letters. Exact means that for each lane every seq that the edge
 has used is in the log once, or waits in its outbox, or was passed over and counted by the edge;
 and that kind by kind the series store holds what the log holds, less its dead letters.
+
+What the log has trimmed is answered by the accounts (:mod:`estate.audit_accounts`), which are
+compared with the log for as far as it reaches.
 """
 
 from __future__ import annotations
@@ -18,13 +21,16 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from core.contracts.errors import StoreUnavailableError
+from core.contracts.ledger import Account, Ledger, Stream
 from core.contracts.log import LogEntry, decode_entry
 from core.contracts.ports import SeriesReader
+from core.runtime.clock import ScaledClock
 from core.runtime.settings import Settings
 from core.storage.journal import JournalReader
 from core.storage.records import Records, refusals
+from core.storage.records.ledger import DAY_MS
 from core.storage.series import open_reader
-from estate.ledger import Account, Ledger, Stream
+from estate.audit_accounts import Accounts, LogCheck, accounts_of
 
 #: Beyond every time that an event may have (ms).
 FOREVER = 4_102_444_800_000
@@ -45,6 +51,7 @@ class Audit:
     refused: Counter[str]
     letters: int
     log_from: int | None
+    accounts: Accounts | None = None
 
     @property
     def journalled(self) -> int:
@@ -66,6 +73,11 @@ class Audit:
         for stream, account in sorted(self.ledger.accounts.items()):
             if not account.exact:
                 yield f"{'/'.join(stream)}: {_wrong(account)}"
+        if self.letters != self.ledger.rejects:
+            yield f"{self.ledger.rejects:,} could not be read, {self.letters:,} dead letters say so"
+        yield from () if self.accounts is None else self.accounts.problems()
+        if self.accounts is not None and self.accounts.trimmed:
+            return
         for kind in sorted(self.ledger.kinds | self.stored | self.refused):
             wanted = self.ledger.kinds[kind] - self.refused[kind]
             if wanted != self.stored[kind]:
@@ -73,8 +85,6 @@ class Audit:
                     f"{kind}: {self.ledger.kinds[kind]:,} in the log, {self.stored[kind]:,} "
                     f"stored, {self.refused[kind]:,} refused"
                 )
-        if self.letters != self.ledger.rejects:
-            yield f"{self.ledger.rejects:,} could not be read, {self.letters:,} dead letters say so"
 
     @property
     def exact(self) -> bool:
@@ -102,6 +112,7 @@ class Audit:
             f"journalled {self.journalled:,}: dead-lettered {self.dead:,}, declared dropped "
             f"{self.declared:,}, the rest stored"
         )
+        yield from () if self.accounts is None else self.accounts.lines()
         if self.ledger.abandoned:
             yield f"{self.ledger.abandoned} epochs were abandoned: a possible loss nobody can count"
         yield from (f"NOT EXACT: {problem}" for problem in self.problems())
@@ -121,6 +132,7 @@ class Audit:
             "refused": dict(self.refused),
             "abandoned_epochs": self.ledger.abandoned,
             "log_from": self.log_from,
+            "accounts": None if self.accounts is None else self.accounts.document(),
             "lanes": [
                 {
                     **stream._asdict(),
@@ -163,8 +175,10 @@ def audit(settings: Settings, start: int = 0, end: int = FOREVER) -> Audit:
     try:
         with closing(open_reader(settings)) as series:
             outboxes = sorted(settings.data.glob("edges/*/outbox.sqlite"))
+            now = ScaledClock.from_environment().now_ms()
+            kept = now // DAY_MS - settings.series.retention_days + 1
             return audit_of(
-                settings.data / "collector.sqlite", outboxes, series, records, start, end
+                settings.data / "collector.sqlite", outboxes, series, records, start, end, kept
             )
     finally:
         records.close()
@@ -177,18 +191,26 @@ def audit_of(
     records: Records,
     start: int = 0,
     end: int = FOREVER,
+    kept: int = 0,
 ) -> Audit:
-    """Audit the parts that are given; see :func:`audit`."""
+    """Audit the parts that are given; see :func:`audit`.
+
+    ``kept`` is the first day (since the Unix epoch) that the series store's retention has left.
+    """
     ledger = Ledger(start, end)
     log_from: int | None = None
     with closing(JournalReader(log)) as reader:
         reader.open()
         identity = reader.epoch()
+        check = LogCheck(records, identity)
         for chunk in _chunks(reader):
             log_from = chunk[0].at if log_from is None else log_from
             ledger.fold(chunk)
+            check.fold(chunk)
     with records.reading() as session:
-        letters, refused = _letters(session, identity, start, end)
+        _, refused = _letters(session, identity, start, end)
+        since = max(start, log_from or 0) if check.trimmed else start
+        letters, _ = _letters(session, identity, since, end)
         for loss in refusals.counted_losses(session):
             # Also those whose notes the log has trimmed by now.
             stream = Stream(loss.site, loss.edge, loss.epoch, loss.lane)
@@ -198,11 +220,12 @@ def audit_of(
         _outbox(ledger, path)
     try:
         stored = Counter(series.counts(start, end))
+        accounts = accounts_of(records, series, check, start, end, kept)
     except StoreUnavailableError:
         if ledger.kinds:
             raise
-        stored = Counter()
-    return Audit(ledger, stored, refused, letters, log_from)
+        stored, accounts = Counter(), None
+    return Audit(ledger, stored, refused, letters, log_from, accounts)
 
 
 def _chunks(reader: JournalReader) -> Iterator[list[LogEntry]]:

@@ -25,7 +25,7 @@ def list_(settings_file: SettingsFile = None) -> None:
     for each in collectors:
         own = [site.site for site in sites if site.collector == each.name]
         lives = "lives" if each.left_ms > 0 else f"not heard for {-each.left_ms / 1000:.0f} s"
-        typer.echo(f"{each.name}  {lives}; {len(own)} sites: {', '.join(own) or 'none'}")
+        typer.echo(f"{each.name}  {lives}; sites: {', '.join(own) or 'none'}")
     for site in sites:
         if site.collector is None:
             typer.echo(f"site {site.site}: nobody's")

@@ -21,7 +21,7 @@ from core.runtime.settings import Settings
 
 if TYPE_CHECKING:
     from core.storage.records import Records
-    from core.storage.records.letters import Who
+    from core.storage.records.accounts import Who
 
 F = TypeVar("F", bound=Callable[..., Any])
 SettingsFile = Annotated[
@@ -70,7 +70,7 @@ def opened(file: Path | None) -> Iterator[Records]:
 
 def whoever() -> Who:
     """Return who sits at the command line, by the machine's clock, for the audit."""
-    from core.storage.records.letters import Who
+    from core.storage.records.accounts import Who
 
     return Who(f"{getpass.getuser()} at the command line", ScaledClock().now_ms())
 

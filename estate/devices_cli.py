@@ -107,8 +107,7 @@ def forget(id: str, settings_file: SettingsFile = None) -> None:
 
     with opened(settings_file) as records, records.session() as session:
         quarantine.forget(session, id)
-        who = whoever()
-        accounts.audit(session, who.at, who.name, "device.forget", f"device/{id}")
+        accounts.audit_by(session, whoever(), "device.forget", f"device/{id}")
     typer.echo(f"{id}: off the list until it speaks again")
 
 

@@ -12,7 +12,7 @@ from core.contracts.colours import Colour
 from core.runtime.trail import opening
 from core.storage.records import accounts, alerts, changes
 from core.storage.records.errors import RevisionConflictError
-from dashboard_api.access import Principal
+from dashboard_api.access import Principal, who
 from dashboard_api.alerts.schemas import (
     Acknowledgement,
     Alert,
@@ -130,12 +130,4 @@ def _audit(
     alert: str,
     detail: dict[str, Any],
 ) -> None:
-    accounts.audit(
-        session,
-        services.wall.now_ms(),
-        principal.name,
-        action,
-        f"alert/{alert}",
-        principal.address,
-        detail,
-    )
+    accounts.audit_by(session, who(services, principal), action, f"alert/{alert}", detail)

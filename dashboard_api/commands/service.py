@@ -10,7 +10,7 @@ import anyio.to_thread
 from core.contracts.commands import Action, Command
 from core.contracts.ports import SeriesReader, StoredEvent
 from core.storage.records import accounts, devices
-from dashboard_api.access import Principal
+from dashboard_api.access import Principal, who
 from dashboard_api.commands.dispatch import EdgeAwayError, NotSentError
 from dashboard_api.commands.schemas import (
     CommandOutcome,
@@ -100,10 +100,7 @@ async def _ask(
 
     def note(step: str, **more: str) -> None:
         with services.records.session() as session:
-            accounts.audit(
-                session, services.wall.now_ms(), principal.name, step, target,
-                principal.address, {**detail, **more},
-            )  # fmt: skip
+            accounts.audit_by(session, who(services, principal), step, target, {**detail, **more})
 
     await anyio.to_thread.run_sync(note, "command.asked")
     outcome = "not sent"

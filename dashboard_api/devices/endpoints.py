@@ -13,7 +13,7 @@ from dashboard_api.access import Viewer
 from dashboard_api.context import ServicesDep
 from dashboard_api.devices import service
 from dashboard_api.devices.schemas import DeviceDetail, DeviceEvents, DevicePage
-from dashboard_api.problems import responses
+from dashboard_api.problems import READS, responses
 from dashboard_api.schemas import (
     SEQUENCE_HEADER,
     IdPath,
@@ -23,12 +23,7 @@ from dashboard_api.schemas import (
 )
 
 router = APIRouter(prefix="/api/v1/devices", tags=["devices"])
-_READS = (
-    HTTPStatus.UNAUTHORIZED,
-    HTTPStatus.NOT_FOUND,
-    HTTPStatus.UNPROCESSABLE_ENTITY,
-    HTTPStatus.SERVICE_UNAVAILABLE,
-)
+_READS = (*READS, HTTPStatus.NOT_FOUND)
 
 
 @router.get(

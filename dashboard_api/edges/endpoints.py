@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
 from core.storage.records import changes, devices, refusals
 from dashboard_api.access import Viewer
 from dashboard_api.context import ServicesDep
 from dashboard_api.edges.schemas import Edge, LossPage
-from dashboard_api.problems import responses
-from dashboard_api.schemas import SEQUENCE_HEADER, IdQuery, with_sequence
+from dashboard_api.problems import READS, responses
+from dashboard_api.schemas import SEQUENCE_HEADER, BeforeQuery, IdQuery, LimitQuery, with_sequence
 
 router = APIRouter(prefix="/api/v1", tags=["edges"])
-Limit = Annotated[int, Query(ge=1, le=500)]
-Before = Annotated[str | None, Query(max_length=100)]
-_READS = (
-    HTTPStatus.UNAUTHORIZED,
-    HTTPStatus.UNPROCESSABLE_ENTITY,
-    HTTPStatus.SERVICE_UNAVAILABLE,
-)
 
 
 @router.get(
@@ -37,13 +29,13 @@ def list_edges(services: ServicesDep, _: Viewer, response: Response) -> list[Edg
     return [Edge.model_validate(edge) for edge in found]
 
 
-@router.get("/losses", summary="Declared losses", responses=responses(*_READS))
+@router.get("/losses", summary="Declared losses", responses=responses(*READS))
 def list_losses(
     services: ServicesDep,
     _: Viewer,
     edge: IdQuery | None = None,
-    limit: Limit = 100,
-    before: Before = None,
+    limit: LimitQuery = 100,
+    before: BeforeQuery = None,
 ) -> LossPage:
     """Return a page of declared losses, newest first; what is lost is never lost silently."""
     with services.records.reading() as session:

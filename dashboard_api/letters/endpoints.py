@@ -10,8 +10,7 @@ from fastapi import APIRouter, Path, Query
 from core.contracts.letters import LetterState
 from core.storage.records import letters, refusals
 from core.storage.records.errors import DecidedError
-from core.storage.records.letters import Who
-from dashboard_api.access import Administrator, Principal, Viewer
+from dashboard_api.access import Administrator, Viewer, who
 from dashboard_api.context import Services, ServicesDep
 from dashboard_api.letters.schemas import (
     DeadLetter,
@@ -19,28 +18,21 @@ from dashboard_api.letters.schemas import (
     DiscardRequest,
     ReplayRequest,
 )
-from dashboard_api.problems import Kind, Problem, responses
+from dashboard_api.problems import DECIDES, READS, Kind, Problem, responses
+from dashboard_api.schemas import BeforeQuery, LimitQuery
 
 router = APIRouter(prefix="/api/v1", tags=["letters"])
-Limit = Annotated[int, Query(ge=1, le=500)]
-Before = Annotated[str | None, Query(max_length=100)]
 LetterPath = Annotated[str, Path(max_length=120, examples=["4711-0"])]
-_READS = (
-    HTTPStatus.UNAUTHORIZED,
-    HTTPStatus.UNPROCESSABLE_ENTITY,
-    HTTPStatus.SERVICE_UNAVAILABLE,
-)
-_DECIDES = (*_READS, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
 
 
-@router.get("/deadletters", summary="What was refused, and why", responses=responses(*_READS))
+@router.get("/deadletters", summary="What was refused, and why", responses=responses(*READS))
 def list_dead_letters(
     services: ServicesDep,
     _: Viewer,
     state: LetterState | None = None,
     field: Annotated[str | None, Query(max_length=200, examples=["data.value"])] = None,
-    limit: Limit = 100,
-    before: Before = None,
+    limit: LimitQuery = 100,
+    before: BeforeQuery = None,
 ) -> DeadLetterPage:
     """Return a page of dead letters, newest first."""
     with services.records.reading() as session:
@@ -53,7 +45,7 @@ def list_dead_letters(
 @router.get(
     "/deadletters/{letter}",
     summary="One dead letter",
-    responses=responses(*_READS, HTTPStatus.NOT_FOUND),
+    responses=responses(*READS, HTTPStatus.NOT_FOUND),
 )
 def read_dead_letter(services: ServicesDep, _: Viewer, letter: LetterPath) -> DeadLetter:
     """Return one dead letter."""
@@ -64,7 +56,7 @@ def read_dead_letter(services: ServicesDep, _: Viewer, letter: LetterPath) -> De
     "/deadletters/{letter}/replay",
     summary="Put a dead letter back",
     status_code=HTTPStatus.ACCEPTED,
-    responses=responses(*_DECIDES),
+    responses=responses(*DECIDES, HTTPStatus.CONFLICT),
 )
 def replay_dead_letter(
     services: ServicesDep, principal: Administrator, letter: LetterPath, body: ReplayRequest
@@ -77,7 +69,7 @@ def replay_dead_letter(
     try:
         with services.records.session() as session:
             letters.ask_replay(
-                session, letter, _who(services, principal), services.clock.now_ms(),
+                session, letter, who(services, principal), services.clock.now_ms(),
                 reason=body.reason, mended=None if body.raw is None else _bytes(body.raw),
             )  # fmt: skip
     except DecidedError as error:
@@ -88,7 +80,7 @@ def replay_dead_letter(
 @router.post(
     "/deadletters/{letter}/discard",
     summary="Set a dead letter aside",
-    responses=responses(*_DECIDES),
+    responses=responses(*DECIDES, HTTPStatus.CONFLICT),
 )
 def discard_dead_letter(
     services: ServicesDep, principal: Administrator, letter: LetterPath, body: DiscardRequest
@@ -96,8 +88,8 @@ def discard_dead_letter(
     """Note that a letter is of no use. It is kept, still counts, and can be replayed after all."""
     try:
         with services.records.session() as session:
-            who, now = _who(services, principal), services.clock.now_ms()
-            letters.discard(session, letter, who, now, reason=body.reason)
+            now = services.clock.now_ms()
+            letters.discard(session, letter, who(services, principal), now, reason=body.reason)
     except DecidedError as error:
         raise _conflict(error) from None
     return _letter(services, letter)
@@ -107,10 +99,6 @@ def _letter(services: Services, letter: str) -> DeadLetter:
     with services.records.reading() as session:
         row = letters.get_letter(session, letter)
         return DeadLetter.model_validate(refusals.dead_letter_view(row))
-
-
-def _who(services: Services, principal: Principal) -> Who:
-    return Who(principal.name, services.wall.now_ms(), principal.address)
 
 
 def _bytes(text: str) -> bytes:

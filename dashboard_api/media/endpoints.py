@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 
 from core.storage.records import accounts
-from dashboard_api.access import Viewer
+from dashboard_api.access import Viewer, who
 from dashboard_api.context import ServicesDep
 from dashboard_api.problems import not_found, responses
 
@@ -44,13 +44,11 @@ def read_media(
         raise not_found("snapshot", media)
     detail = {"device": snapshot.meta.get("device"), "reason": reason}
     with services.records.session() as session:
-        accounts.audit(
+        accounts.audit_by(
             session,
-            services.wall.now_ms(),
-            principal.name,
+            who(services, principal),
             "media.viewed",
             f"media/{media}",
-            principal.address,
             {key: value for key, value in detail.items() if value is not None},
         )
     return Response(snapshot.jpeg, media_type="image/jpeg")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from core.storage.records import accounts, adoptions, counters, quarantine
 from core.storage.records.adoptions import Place
-from core.storage.records.letters import Who
-from dashboard_api.access import Administrator, Principal, Viewer
-from dashboard_api.context import Services, ServicesDep
-from dashboard_api.problems import responses
+from dashboard_api.access import Administrator, Viewer, who
+from dashboard_api.context import ServicesDep
+from dashboard_api.problems import DECIDES, READS, responses
 from dashboard_api.quarantine.schemas import (
     Adoptions,
     AdoptionView,
@@ -20,22 +18,16 @@ from dashboard_api.quarantine.schemas import (
     UnknownPage,
     WithdrawRequest,
 )
-from dashboard_api.schemas import IdPath, IdQuery
+from dashboard_api.schemas import IdPath, IdQuery, LimitQuery
 
 router = APIRouter(prefix="/api/v1", tags=["quarantine"])
-_READS = (
-    HTTPStatus.UNAUTHORIZED,
-    HTTPStatus.UNPROCESSABLE_ENTITY,
-    HTTPStatus.SERVICE_UNAVAILABLE,
-)
-_DECIDES = (*_READS, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
 
 
-@router.get("/quarantine", summary="Unknown devices and edges", responses=responses(*_READS))
+@router.get("/quarantine", summary="Unknown devices and edges", responses=responses(*READS))
 def list_unknown(
     services: ServicesDep,
     _: Viewer,
-    limit: Annotated[int, Query(ge=1, le=500)] = 200,
+    limit: LimitQuery = 200,
     after: IdQuery | None = None,
     *,
     edges: bool | None = None,
@@ -59,7 +51,7 @@ def list_unknown(
 @router.post(
     "/quarantine/{id}/adopt",
     summary="Adopt an unknown device or edge",
-    responses=responses(*_DECIDES),
+    responses=responses(*DECIDES),
 )
 def adopt(
     services: ServicesDep, principal: Administrator, id: IdPath, body: AdoptRequest
@@ -74,8 +66,8 @@ def adopt(
         expect_s=body.expect_s, model=body.model, reason=body.reason,
     )  # fmt: skip
     with services.records.session() as session:
-        who = _who(services, principal)
-        found = adoptions.adopt(session, id, place, who, services.clock.now_ms())
+        now = services.clock.now_ms()
+        found = adoptions.adopt(session, id, place, who(services, principal), now)
     return AdoptionView.model_validate(found)
 
 
@@ -83,19 +75,16 @@ def adopt(
     "/quarantine/{id}/forget",
     summary="Take an unknown sender off the list",
     status_code=HTTPStatus.NO_CONTENT,
-    responses=responses(*_DECIDES),
+    responses=responses(*DECIDES),
 )
 def forget(services: ServicesDep, principal: Administrator, id: IdPath) -> None:
     """Make room in the list; what it said stays stored, and it is listed when it speaks again."""
     with services.records.session() as session:
         quarantine.forget(session, id)
-        accounts.audit(
-            session, services.wall.now_ms(), principal.name, "device.forget", f"device/{id}",
-            principal.address,
-        )  # fmt: skip
+        accounts.audit_by(session, who(services, principal), "device.forget", f"device/{id}")
 
 
-@router.get("/adoptions", summary="Adopted devices and edges", responses=responses(*_READS))
+@router.get("/adoptions", summary="Adopted devices and edges", responses=responses(*READS))
 def list_adoptions(services: ServicesDep, _: Viewer) -> Adoptions:
     """Return what was adopted, by whom, and whether it holds."""
     with services.records.reading() as session:
@@ -106,15 +95,11 @@ def list_adoptions(services: ServicesDep, _: Viewer) -> Adoptions:
     "/adoptions/{id}/withdraw",
     summary="Take an adoption back",
     status_code=HTTPStatus.NO_CONTENT,
-    responses=responses(*_DECIDES),
+    responses=responses(*DECIDES),
 )
 def withdraw(
     services: ServicesDep, principal: Administrator, id: IdPath, body: WithdrawRequest
 ) -> None:
     """Take an adoption back; whoever speaks again is unknown again."""
     with services.records.session() as session:
-        adoptions.withdraw(session, id, _who(services, principal), reason=body.reason)
-
-
-def _who(services: Services, principal: Principal) -> Who:
-    return Who(principal.name, services.wall.now_ms(), principal.address)
+        adoptions.withdraw(session, id, who(services, principal), reason=body.reason)

@@ -18,7 +18,7 @@ def collectors(patient: Patient) -> list[Finding] | str:
     living = {each.name for each in members if each.left_ms > 0}
     bad = [
         Finding(
-            _PART, False, f"{each.name} is not heard since {for_long(-each.left_ms / 1000)}",
+            _PART, False, f"{each.name} has not been heard of for {for_long(-each.left_ms / 1000)}",
             "start it again; its sites are with the others meanwhile",
         )
         for each in members

@@ -20,8 +20,9 @@ from core.contracts.log import LogEntry, decode_entry
 from core.runtime.link import Message
 from core.runtime.settings import RecordsSettings, SeriesSettings, Settings
 from core.storage.journal import Journal, OnFull
-from core.storage.records import Records, letters, refusals
-from core.storage.records.letters import Who
+from core.storage.records import Records, conservation, ledger, letters, refusals
+from core.storage.records.accounts import Who
+from core.storage.records.conservation import Law
 from core.storage.series import open_reader, open_writer
 from rules.builtin import builtin
 from tests.wire.harness import topology
@@ -85,6 +86,8 @@ class Office:
             owner="collector", budget=1 << 30, on_full=OnFull.REFUSE,
         )  # fmt: skip
         self.journal.open()
+        with self.records.session() as session:
+            ledger.begin(session, self.journal.epoch, self.journal.position, NOW)
         self.adoptions = Adoptions(
             self.records, self.journal, self.clock, builtin(), partial(merge, self.tree)
         )
@@ -165,6 +168,15 @@ class Office:
     def dead(self) -> int:
         with self.records.reading() as session:
             return refusals.count_dead_letters(session)
+
+    def law(self, start: int = 0, end: int = FOREVER) -> Law:
+        """Return the conservation law once everybody has kept what was counted."""
+        self.rules.close()
+        self.series.close()
+        with self.records.reading() as session:
+            found = conservation.law(session, start, end)
+        self.places = {"rules": self.rules.open(), "series": self.series.open()}
+        return found
 
     def stored(self) -> int:
         reader = open_reader(self.settings)

@@ -96,6 +96,12 @@ class Street:
         assert {letter["state"] for letter in dead} <= {"dead"}
         assert len(stored) + len(dead) == self.events
         assert office.dead() == len(dead)
+        law = office.law()
+        assert law.exact, law
+        assert law.total.received == self.events
+        assert law.total.on_its_way == 0
+        assert law.total.stored == len(stored)
+        assert law.total.dead - len(dead) == law.put_back
 
 
 @settings(

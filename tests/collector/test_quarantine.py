@@ -12,8 +12,8 @@ from core.contracts.log import ActivationEntry
 from core.contracts.outputs import Presence
 from core.contracts.topology import DeviceFamily
 from core.storage.records import accounts, adoptions, devices, quarantine
+from core.storage.records.accounts import Who
 from core.storage.records.adoptions import Place
-from core.storage.records.letters import Who
 from core.storage.series import open_reader
 from tests.collector.office import EDGE, FOREVER, NOW, SITE, Office, batch, reading
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,17 +14,22 @@ from typer.testing import CliRunner
 from core.contracts.batch import Batch, Reject
 from core.contracts.codec import Event, make_event
 from core.contracts.events import Lane
+from core.contracts.ledger import Ledger, Stream
 from core.contracts.log import BatchEntry, EventEntry, LogEntry
 from core.contracts.ports import Point
 from core.runtime.settings import Settings
 from core.storage.journal import Append, Journal, OnFull
 from core.storage.records import Records
+from core.storage.records.ledger import DAY_MS
+from core.storage.records.ledger_models import LedgerLine
 from core.storage.series import open_writer
 from edge.outbox import open_journal
-from estate.audit import FOREVER, Audit
+from estate.audit import FOREVER, Audit, audit
 from estate.cli import app
-from estate.ledger import Ledger, Stream
 from estate.street import StreetAudit
+from tests.collector.office import NOW, Office
+from tests.collector.office import batch as wire_batch
+from tests.collector.office import reading as wire_reading
 from tests.wire.harness import CLOCK
 
 EPOCH = "0d7e6c9e-epoch-1"
@@ -68,9 +74,9 @@ def found(made: Ledger, letters: int = 0, **stored: int) -> Audit:
 
 
 def test_what_came_once_and_is_stored_is_exact() -> None:
-    audit = found(ledger(batch(1, reading(1)), batch(2, reading(2), rejects=1)), 1, meter_reading=2)
-    assert audit.exact, list(audit.problems())
-    assert (audit.journalled, audit.dead, audit.declared) == (3, 1, 0)
+    told = found(ledger(batch(1, reading(1)), batch(2, reading(2), rejects=1)), 1, meter_reading=2)
+    assert told.exact, list(told.problems())
+    assert (told.journalled, told.dead, told.declared) == (3, 1, 0)
 
 
 def test_what_was_dropped_and_counted_is_exact() -> None:
@@ -80,9 +86,9 @@ def test_what_was_dropped_and_counted_is_exact() -> None:
         hole(2, 4),
         batch(5, reading(5)),
     )
-    audit = found(made, meter_reading=2, edge_dropped=1, edge_hole=1)
-    assert audit.exact, list(audit.problems())
-    assert audit.declared == 30
+    told = found(made, meter_reading=2, edge_dropped=1, edge_hole=1)
+    assert told.exact, list(told.problems())
+    assert told.declared == 30
 
 
 def test_a_lane_of_which_all_was_dropped_is_known_by_its_notes_alone() -> None:
@@ -93,9 +99,9 @@ def test_a_lane_of_which_all_was_dropped_is_known_by_its_notes_alone() -> None:
 
 def test_a_note_of_what_came_all_the_same_declares_nothing() -> None:
     made = ledger(batch(1, reading(1)), batch(1, note(1, 1, 1), lane=Lane.EVENT))
-    audit = found(made, meter_reading=1, edge_dropped=1)
-    assert audit.exact
-    assert audit.declared == 0
+    told = found(made, meter_reading=1, edge_dropped=1)
+    assert told.exact
+    assert told.declared == 0
 
 
 @pytest.mark.parametrize(
@@ -130,9 +136,9 @@ def test_a_period_counts_events_by_their_own_time() -> None:
 
 
 def test_a_street_is_exact_when_all_that_was_sent_is_logged() -> None:
-    audit = found(ledger(batch(1, reading(1))), meter_reading=1)
-    assert StreetAudit(Counter({"meter.reading": 1}), audit).exact
-    short = StreetAudit(Counter({"meter.reading": 2}), audit)
+    told = found(ledger(batch(1, reading(1))), meter_reading=1)
+    assert StreetAudit(Counter({"meter.reading": 1}), told).exact
+    short = StreetAudit(Counter({"meter.reading": 2}), told)
     assert not short.exact
     assert "NOT EXACT: 1" in "\n".join(short.lines())
 
@@ -202,3 +208,59 @@ def test_a_period_is_a_time_with_an_offset(system: Callable[..., tuple[int, str]
     code, text = system("--from", "yesterday")
     assert code == 2
     assert "--from" in text
+
+
+def test_what_the_log_has_trimmed_is_answered_by_the_accounts(tmp_path: Path) -> None:
+    office = Office(tmp_path)
+    office.batch(wire_batch(wire_reading(at=NOW), wire_reading(at=NOW - 3 * DAY_MS)))
+    office.plain("probe", wire_reading("probe", power_w="warm"))
+    office.clock.ms += DAY_MS
+    office.batch(wire_batch(wire_reading(at=NOW + DAY_MS), seq=2))
+    office.fold()
+    office.law()
+    office.journal.advance("all", office.journal.position - 1).result()
+    office.journal.retain(NOW + DAY_MS // 2).result()
+    office.journal.append(Append("tick", b"", office.clock.ms, events=0)).result()
+    found = audit(office.settings)
+    assert found.accounts is not None
+    assert found.accounts.trimmed
+    assert found.exact, list(found.lines())
+    assert found.accounts.compared == 3
+    assert found.accounts.law.total.journalled == 4
+    first = audit(office.settings, NOW, NOW + 1)
+    assert first.accounts is not None
+    assert first.accounts.law.total.journalled == 3
+    days = [tmp_path / "series" / f"{date}.sqlite" for date in ("2025-11-10",)]
+    office.series.close()
+    with sqlite3.connect(days[0]) as db:
+        db.execute("DELETE FROM hot")
+    lost = audit(office.settings)
+    assert "2025-11-10 meter.reading: 1 were stored, 0 are in the store" in list(lost.problems())
+    office.close()
+
+
+def test_accounts_that_are_not_what_the_log_holds_are_named(tmp_path: Path) -> None:
+    office = Office(tmp_path)
+    office.batch(wire_batch(wire_reading(), wire_reading(at=NOW + 1)))
+    office.fold()
+    office.law()
+    assert audit(office.settings).exact
+    with office.records.session() as session:
+        (line,) = session.query(LedgerLine)
+        line.events = line.stored = 1
+    wrong = audit(office.settings)
+    assert any("is not what the log holds" in problem for problem in wrong.problems())
+    office.close()
+
+
+def test_a_batch_that_only_a_newer_program_can_read_is_no_missing_one(tmp_path: Path) -> None:
+    office = Office(tmp_path)
+    newer = wire_batch(wire_reading(), seq=2).replace(b'"events"', b'"v":9,"events"', 1)
+    for payload in (wire_batch(wire_reading()), newer, wire_batch(wire_reading(), seq=3)):
+        office.batch(payload)
+    office.fold()
+    office.law()
+    found = audit(office.settings)
+    assert found.exact, list(found.lines())
+    assert found.ledger.rejects == 1
+    office.close()

@@ -7,6 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.web.accounts import accounts
 from tests.web.harness import LIFT, METER, Site, Watched, readings, trouble, until, watching
 
 pytestmark = pytest.mark.chromium
@@ -116,6 +117,52 @@ def test_the_system_page_tells_refusals_as_text(watched: Watched, site: Site) ->
     expect(page.get_by_test_id("losses")).to_contain_text("超出缓存预算")
     expect(page.get_by_test_id("edges")).to_contain_text("离线")
     expect(page.get_by_test_id("processes")).to_contain_text("edge jinxiu-south")
+
+
+def test_the_system_page_adds_up(watched: Watched, site: Site) -> None:
+    page = watched.page
+    page.goto("/system")
+    panel = page.get_by_test_id("conservation")
+    expect(panel).to_contain_text("还没有账目")
+    trouble(site)
+    accounts(site)
+    page.reload()
+    month = page.get_by_test_id("law-d30")
+    expect(month).to_have_text(
+        re.compile(r"291,060.*287,968.*72.*2,900.*120.*分毫不差.*逐日核对：2 / 2 天", re.DOTALL)
+    )
+    way = page.get_by_test_id("on-its-way")
+    expect(way).to_contain_text("离线，不详")
+    expect(way.locator("tr", has_text="jinxiu-gate")).to_contain_text("120")
+    page.get_by_test_id("language").click()
+    expect(month).to_contain_text("exact")
+
+
+def test_the_system_page_is_loud_where_it_does_not_add_up(watched: Watched, site: Site) -> None:
+    accounts(site, missing=7, held=95_900)
+    page = watched.page
+    page.goto("/system")
+    month = page.get_by_test_id("law-d30")
+    expect(month).to_contain_text("7 条收到后不知去向")
+    expect(month).to_contain_text("入库 95,976，现存 95,900")
+    expect(page.get_by_test_id("law-h24").get_by_text("不知去向")).to_have_count(0)
+    month.get_by_role("link", name="查看死信").click()
+    expect(page.get_by_test_id("deadletters")).to_be_in_viewport()
+
+
+def test_accounts_that_cannot_be_read_are_said_to_be_old(watched: Watched, site: Site) -> None:
+    accounts(site)
+    page = watched.page
+    watched.expected += ["503"]
+    page.clock.install()
+    page.route("**/api/v1/conservation*", lambda route: route.fulfill(status=503, body="{}"))
+    page.goto("/system")
+    panel = page.get_by_test_id("conservation")
+    expect(panel.get_by_role("alert")).to_contain_text("账目读不出来")
+    page.unroute("**/api/v1/conservation*")
+    page.clock.run_for(11_000)
+    expect(panel.get_by_test_id("law-today")).to_contain_text("分毫不差")
+    expect(panel.get_by_role("alert")).to_have_count(0)
 
 
 def test_grey_is_told_and_a_snapshot_is_seen_on_demand(watched: Watched, site: Site) -> None:

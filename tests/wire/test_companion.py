@@ -15,6 +15,7 @@ import yaml
 
 from core.runtime.settings import CollectorSettings
 from core.storage.series import open_reader
+from estate.audit import audit
 from tests.servers import Server
 from tests.wire.harness import FOREVER, Collector, SyntheticEdge, run, topology, until
 
@@ -67,9 +68,26 @@ def test_a_killed_companion_is_started_anew_and_nothing_is_lost_or_doubled(
         counts = collector.app.counts()
         assert counts.trouble == {}
         assert counts.done["outputs"] > 0
+        measured = {
+            sample.name: sample
+            for source in collector.app.sources()
+            for family in source()
+            for sample in family.samples
+            if sample.labels.get("process") == "companion"
+        }
+        assert measured["estate_collector_process_cpu_seconds_total"].value > 0
+        assert measured["estate_collector_process_resident_memory_bytes"].value > 10 << 20
         await edge.stop()
         await collector.stop()
         assert companions(os.getpid()) == []
+        found = audit(collector.settings)  # the accounts are compared with the log, hour by hour
+        assert found.exact, "\n".join(found.lines())
+        assert found.accounts is not None
+        total = found.accounts.law.total
+        everything = found.ledger.kinds.total()  # the edge's farewell among it
+        assert everything >= sum(every.values())
+        assert (total.received, total.stored) == (everything, everything)
+        assert (total.dead, total.on_its_way) == (0, 0)
 
     run(main())
 

@@ -12,9 +12,9 @@ from core.contracts.topology import DeviceFamily
 from core.runtime.link import Link, LinkOptions
 from core.runtime.settings import BrokerSettings
 from core.storage.records import adoptions, devices, letters, quarantine, refusals
+from core.storage.records.accounts import Who
 from core.storage.records.adoptions import Place
 from core.storage.records.errors import NotFoundError
-from core.storage.records.letters import Who
 from tests.servers import Server
 from tests.wire.harness import CLOCK, SITE, Collector, run, until
 

@@ -18,7 +18,17 @@ from core.contracts.ports import Point
 from core.runtime.clock import ScaledClock
 from core.runtime.settings import Settings
 from core.storage.media import MediaStore, new_media_id
-from core.storage.records import Records, accounts, changes, counters, devices, processes, refusals
+from core.storage.records import (
+    Records,
+    accounts,
+    changes,
+    conservation,
+    counters,
+    devices,
+    ledger,
+    processes,
+    refusals,
+)
 from core.storage.records.projection import apply
 from core.storage.series import open_reader, open_writer
 from worker import health
@@ -229,3 +239,25 @@ def test_a_worker_that_cannot_start_releases_everything(tmp_path: Path) -> None:
     app = WorkerApp(Settings(data=tmp_path), ScaledClock())
     with pytest.raises(Exception, match="not a database"):
         asyncio.run(app.start())
+
+
+def test_days_that_are_over_are_compared_with_the_store(tools: Tools) -> None:
+    yesterday = NOW // DAY_MS - 1
+    at = yesterday * DAY_MS + 1_000
+    event = make_event("meter.reading", device="m", at=at, seen=at, data={"medium": "electricity"})
+    writer = open_writer(tools.settings)
+    writer.write([(1, Point(at * 1_000_000, "s", event))], 1)
+    writer.close()
+    with tools.records.session() as session:
+        for day in (yesterday, yesterday + 1, yesterday - tools.settings.series.retention_days):
+            ledger.add_stored(session, {(day, "meter.reading"): 1})
+    job = job_named(tools, "conservation")
+    assert job.run(NOW) == "1 days compared with the series store, 0 joined"
+    assert job.run(NOW) == "0 days compared with the series store, 0 joined"
+    with tools.records.session() as session:
+        assert conservation.law(session, at, NOW).differences == []
+        ledger.add_stored(session, {(yesterday, "meter.reading"): 1})  # late, and lost
+    job.run(NOW)
+    with tools.records.reading() as session:
+        (lost,) = conservation.law(session, at, NOW).differences
+    assert (lost.day, lost.stored, lost.found) == (yesterday, 2, 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from worker.jobs import (
     accounts,
     colour_history,
+    conservation,
     dead_letters,
     live_sequence,
     media,
@@ -30,4 +31,5 @@ def all_jobs(tools: Tools) -> list[Job]:
         dead_letters.job(tools),
         accounts.job(tools),
         reservoir.job(tools),
+        conservation.job(tools),
     ]

@@ -12,7 +12,6 @@ The order is what makes the parts agree without stopping anything (ADR 0022):
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -27,7 +26,7 @@ from core.storage.backup.copier import Copier
 from core.storage.backup.manifest import BackupError, BackupManifest, write_manifest
 from core.storage.files import sync_folder
 from core.storage.records import Records, dump
-from core.storage.series.days import file_name
+from core.storage.series import BackedUp, backup
 from core.storage.series.manifest import NAME as SERIES_MANIFEST
 
 #: Parts of the data folder that have their own place in the order.
@@ -35,7 +34,6 @@ _ORDERED = frozenset({"edges", "series", "media", "records.sqlite", "collector.s
 #: What each start writes anew.
 _MADE_ANEW = frozenset({"simulation", "logs", "broker.toml"})
 DUMP = "records.jsonl.gz"
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}\.sqlite$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +92,7 @@ class _Taking:
         self._wishes = wishes
         self._has_journal = (self._data / "collector.sqlite").is_file()
         self._cursors: dict[str, int] = {}
-        self._series: dict[str, int] = {}
+        self._series = BackedUp((), {}, {})
         self._schema: str | None = None
 
     def run(self, now_ms: int) -> BackupManifest:
@@ -162,24 +160,13 @@ class _Taking:
             self._copier.leave_out("series", "InfluxDB has tools of its own: see by_hand")
             return influx_commands(self._settings.series.influxdb)
         root = self._data / "series"
-        if not (root / SERIES_MANIFEST).is_file():
-            return []
-        name = f"data/series/{SERIES_MANIFEST}"
-        self._copier.file(root / SERIES_MANIFEST, name, "series")
-        db = sqlite.connect(self._folder / name, readonly=True)
-        try:
-            days = db.execute("SELECT day FROM file WHERE retired_at IS NULL ORDER BY day")
-            names = [file_name(row[0]) for row in days]
-            self._series = dict(db.execute("SELECT log, position FROM cursor").fetchall())
-        finally:
-            db.close()
-        # Then whatever else the store keeps there. A day that is listed but has no file yet gets
-        # its events from the journal; one that is not listed belongs to no reader any more.
-        other = sorted(path.name for path in root.glob("*.sqlite") if not _DAY.match(path.name))
-        for file in [*names, *(found for found in other if found != SERIES_MANIFEST)]:
-            if (root / file).is_file():
-                self._copier.file(root / file, f"data/series/{file}", "series")
+        if (root / SERIES_MANIFEST).is_file():
+            self._series = backup(root, self._copy_series)
         return []
+
+    def _copy_series(self, name: str) -> Path:
+        self._copier.file(self._data / "series" / name, f"data/series/{name}", "series")
+        return self._folder / "data/series" / name
 
     def _records(self) -> Literal["sqlite", "postgresql", "none"]:
         url = self._settings.records_url
@@ -216,7 +203,8 @@ class _Taking:
         state = agreement.log_state(self._folder / agreement.JOURNAL)
         cursors = agreement.projection_cursors(self._cursors, state.log)
         if self._settings.series.kind == "embedded":
-            cursors["series"] = self._series.get(state.log, 0)
+            cursors["series"] = self._series.durable.get(state.log, 0)
+            cursors["series' days"] = self._series.reached.get(state.log, cursors["series"])
         agreement.check(state, cursors)
         return state
 

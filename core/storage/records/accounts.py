@@ -230,6 +230,22 @@ def audit(
 
 
 @dataclass(frozen=True, slots=True)
+class Who:
+    """Who decides, from where, by the wall clock (``at``, ms): for the audit."""
+
+    name: str
+    at: int
+    address: str = ""
+
+
+def audit_by(
+    session: Session, who: Who, action: str, target: str, detail: dict[str, Any] | None = None
+) -> None:
+    """Leave a line in the audit trail of what somebody decided."""
+    audit(session, who.at, who.name, action, target, who.address, detail)
+
+
+@dataclass(frozen=True, slots=True)
 class AuditPage:
     """One page of the audit trail; ``next`` is the ``before`` of the next page."""
 

@@ -18,8 +18,8 @@ from core.contracts.adoption import Adopted
 from core.contracts.errors import ContractError
 from core.contracts.topology import Device, DeviceFamily, Edge, Level
 from core.storage.records import accounts, counters, tree
+from core.storage.records.accounts import Who
 from core.storage.records.errors import NotFoundError
-from core.storage.records.letters import Who
 from core.storage.records.models import Adoption, EdgeRow, UnknownSender
 from core.storage.records.sql import upsert
 
@@ -75,10 +75,8 @@ def adopt(session: Session, name: str, place: Place, who: Who, now: int) -> Json
     }
     upsert(session, Adoption, [row])
     counters.add(session, counters.ADOPTIONS, 1)
-    accounts.audit(
-        session, who.at, who.name, "device.adopt", f"device/{name}", who.address,
-        {"entry": body, "reason": place.reason},
-    )  # fmt: skip
+    detail = {"entry": body, "reason": place.reason}
+    accounts.audit_by(session, who, "device.adopt", f"device/{name}", detail)
     return row
 
 
@@ -131,10 +129,7 @@ def withdraw(session: Session, name: str, who: Who, *, reason: str = "") -> None
     if not getattr(result, "rowcount", 0):
         raise NotFoundError("adopted device or edge", name)
     counters.add(session, counters.ADOPTIONS, 1)
-    accounts.audit(
-        session, who.at, who.name, "device.withdraw", f"device/{name}", who.address,
-        {"reason": reason},
-    )  # fmt: skip
+    accounts.audit_by(session, who, "device.withdraw", f"device/{name}", {"reason": reason})
 
 
 def list_adoptions(session: Session) -> list[Json]:

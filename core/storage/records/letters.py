@@ -17,21 +17,13 @@ from core.contracts.batch import MAX_RAW_BYTES
 from core.contracts.errors import ContractError
 from core.contracts.letters import Contents, LetterState, Origin, open_letter
 from core.storage.records import accounts, changes, counters
+from core.storage.records.accounts import Who
 from core.storage.records.errors import DecidedError, NotFoundError
 from core.storage.records.models import DeadLetterRow
 from core.storage.records.refusals import state_of
 from core.storage.records.tenure_models import TenureRow
 
 _MOST_REASON = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Who:
-    """Who decides, from where, by the wall clock (``at``, ms): for the audit."""
-
-    name: str
-    at: int
-    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +89,7 @@ def ask_replay(
     if not _decided(session, letter, values):
         raise DecidedError(letter, LetterState.ASKED)
     detail = {"source": row.source, "reason": reason, "mended": mended is not None}
-    accounts.audit(
-        session, who.at, who.name, "deadletter.replay", f"deadletter/{letter}", who.address, detail
-    )
+    accounts.audit_by(session, who, "deadletter.replay", f"deadletter/{letter}", detail)
     return contents
 
 
@@ -113,9 +103,7 @@ def discard(session: Session, letter: str, who: Who, now: int, *, reason: str) -
     if not _decided(session, letter, values):
         raise DecidedError(letter, LetterState.ASKED)
     detail = {"source": row.source, "reason": reason}
-    accounts.audit(
-        session, who.at, who.name, "deadletter.discard", f"deadletter/{letter}", who.address, detail
-    )
+    accounts.audit_by(session, who, "deadletter.discard", f"deadletter/{letter}", detail)
 
 
 def _need_reason(reason: str) -> None:

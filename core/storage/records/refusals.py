@@ -11,8 +11,9 @@ from sqlalchemy import ColumnElement, and_, delete, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from core.contracts.batch import MAX_RAW_BYTES
+from core.contracts.ledger import Line
 from core.contracts.letters import MAX_WHOLE_BYTES, Family, LetterState, Origin
-from core.storage.records import changes, counters
+from core.storage.records import changes, counters, ledger
 from core.storage.records.models import DeadLetterRow, DeclaredLoss
 from core.storage.records.paging import decode_key, encode_key
 from core.storage.records.sql import chunks, upsert
@@ -41,7 +42,8 @@ class DeadLetter:
     ``source`` is the lane or topic, ``field`` the dotted path of the offending field, ``raw``
     its bytes (stored up to 64 KiB, whole batches up to 1 MiB), ``at`` ms (UTC). ``log`` is the
     log's identity, where there has been more than one. Without an ``origin`` it cannot be
-    replayed.
+    replayed. ``line`` is what its entry is counted under in the accounts, None where they begin
+    later.
     """
 
     pos: int
@@ -54,6 +56,7 @@ class DeadLetter:
     site: str | None = None
     log: str = ""
     origin: Origin | None = None
+    line: Line | None = None
 
     @property
     def id(self) -> str:
@@ -105,6 +108,7 @@ def add_dead_letters(session: Session, rows: Sequence[DeadLetter], now: int) -> 
         ],
         update=(),
     )
+    _account(session, fresh)
     total = counters.add(session, counters.DEAD_LETTERS, len(fresh))
     newest = max(fresh, key=lambda row: (row.at, row.pos, row.index))
     payload = {
@@ -114,6 +118,21 @@ def add_dead_letters(session: Session, rows: Sequence[DeadLetter], now: int) -> 
     }
     changes.append_change(session, "deadletter", newest.id, payload, now)
     return len(fresh)
+
+
+def _account(session: Session, rows: Sequence[DeadLetter]) -> None:
+    """Add letters to the accounts of their logs, but those from before the accounts begin."""
+    for log in {row.log for row in rows if row.line is not None}:
+        begin = ledger.beginning(session, log)
+        if begin is None:
+            continue
+        lines: dict[Line, ledger.Counts] = {}
+        for row in rows:
+            if row.log == log and row.line is not None and row.pos > begin:
+                counts = lines.setdefault(row.line, ledger.Counts())
+                counts.dead += 1
+                counts.last_pos = max(counts.last_pos, row.pos)
+        ledger.add(session, log, lines)
 
 
 def _most(origin: Origin | None) -> int:

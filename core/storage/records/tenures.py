@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
 from core.contracts.errors import InUseError
@@ -235,8 +235,3 @@ def overview(session: Session) -> tuple[list[Collector], list[Tenure]]:
         for row in session.scalars(select(TenureRow).order_by(TenureRow.site))
     ]
     return collectors, tenures
-
-
-def is_shared(session: Session) -> bool:
-    """Tell whether several collectors have ever shared these records."""
-    return bool(session.scalar(select(func.count()).select_from(CollectorRow)))

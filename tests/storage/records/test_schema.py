@@ -12,10 +12,17 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from core.contracts.errors import SettingsError, StoreUnavailableError
-from core.storage.records import Records, account_models, migrate, models
+from core.storage.records import (
+    Records,
+    account_models,
+    ledger_models,
+    migrate,
+    models,
+    tenure_models,
+)
 from core.storage.records.base import Base
 
-MODELS = (models, account_models)
+MODELS = (models, account_models, ledger_models, tenure_models)
 
 
 def test_an_empty_database_is_migrated_to_what_the_models_say(empty_url: str) -> None:

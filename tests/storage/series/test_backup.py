@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from core.contracts.errors import StoreUnavailableError
 from core.contracts.ports import Point
+from core.storage import sqlite
 from core.storage.series import EmbeddedReader, EmbeddedWriter, backup
 from core.storage.series.sealing import SealingPlan
 from tests.storage.series.support import BASE, DAY, StandingClock, entry, meter
@@ -29,6 +31,19 @@ def make(folder: Path) -> EmbeddedWriter:
     return writer
 
 
+def into(folder: Path, target: Path) -> Callable[[str], Path]:
+    """Return what copies a file of a store into a new folder."""
+    target.mkdir()
+
+    def copy(name: str) -> Path:
+        if not (folder / name).exists():
+            raise FileNotFoundError(name)
+        sqlite.copy(folder / name, target / name)
+        return target / name
+
+    return copy
+
+
 def test_a_backup_under_way_is_made_whole_by_a_replay(tmp_path: Path) -> None:
     live, copied = tmp_path / "live", threading.Event()
     writer, last = make(live), 0
@@ -36,7 +51,7 @@ def test_a_backup_under_way_is_made_whole_by_a_replay(tmp_path: Path) -> None:
 
     def copy() -> None:
         try:
-            taken.extend(backup(live, tmp_path / f"copy{n}") for n in range(3))
+            taken.extend(backup(live, into(live, tmp_path / f"copy{n}")) for n in range(3))
         finally:
             copied.set()
 
@@ -65,12 +80,23 @@ def test_a_backup_under_way_is_made_whole_by_a_replay(tmp_path: Path) -> None:
         reader.close()
 
 
-def test_a_backup_goes_into_an_empty_folder_only(tmp_path: Path) -> None:
-    make(tmp_path / "live").close()
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "a").touch()
-    with pytest.raises(FileExistsError, match="not empty"):
-        backup(tmp_path / "live", tmp_path / "full")
+def test_there_is_nothing_to_copy_where_there_is_no_store(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailableError, match="no series store"):
-        backup(tmp_path / "nothing", tmp_path / "copy")
+        backup(tmp_path / "nothing", into(tmp_path / "nothing", tmp_path / "copy"))
     assert not (tmp_path / "nothing").exists()
+
+
+def test_a_day_that_expires_meanwhile_is_left_out(tmp_path: Path) -> None:
+    live = tmp_path / "live"
+    writer = make(live)
+    for position in range(1, 10):
+        writer.write(log_entry(position), position)
+    writer.close()
+    copy, gone = into(live, tmp_path / "copy"), min(live.glob("20*.sqlite"))
+
+    def losing(name: str) -> Path:
+        if name == gone.name:
+            gone.unlink()
+        return copy(name)
+
+    assert len(backup(live, losing).days) == 2

@@ -148,6 +148,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/conservation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Journalled = stored + dead letters + declared dropped + on its way
+         * @description Return the accounts of `[start, end)`, by default up to now, in the collector's time.
+         *
+         *     They are kept by the hour, and by the day (UTC) when they are a few days old: the answer says
+         *     which time it covers. `exact` is false when anything that came is unaccounted for, or the series
+         *     store holds another number than it took.
+         */
+        get: operations["read_conservation"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/deadletters": {
         parameters: {
             query?: never;
@@ -1338,6 +1362,91 @@ export interface components {
             text: string;
         };
         /**
+         * Conservation
+         * @description The law of a period.
+         * @example {
+         *       "days": 1,
+         *       "days_compared": 1,
+         *       "differences": [],
+         *       "edges": [
+         *         {
+         *           "absent_batches": 0,
+         *           "dead": 20,
+         *           "dropped": 30,
+         *           "edge": "jinxiu-b1",
+         *           "journalled": 10000,
+         *           "missing": 0,
+         *           "on_its_way": 0,
+         *           "site": "jinxiu",
+         *           "stored": 9950,
+         *           "surplus": 0,
+         *           "undeclared_batches": 0
+         *         }
+         *       ],
+         *       "end": 1763003600000,
+         *       "exact": true,
+         *       "put_back": 0,
+         *       "since": 1762000000000,
+         *       "start": 1763000000000,
+         *       "total": {
+         *         "absent_batches": 0,
+         *         "dead": 20,
+         *         "dropped": 30,
+         *         "journalled": 10000,
+         *         "missing": 0,
+         *         "on_its_way": 0,
+         *         "stored": 9950,
+         *         "surplus": 0,
+         *         "undeclared_batches": 0
+         *       },
+         *       "unknown_losses": 0
+         *     }
+         */
+        Conservation: {
+            /**
+             * Days
+             * @description Days of which the series store took events.
+             */
+            days: number;
+            /**
+             * Days Compared
+             * @description Those whose content was compared since it last changed.
+             */
+            days_compared: number;
+            /** Differences */
+            differences: components["schemas"]["Difference"][];
+            /** Edges */
+            edges: components["schemas"]["EdgeFlow"][];
+            /**
+             * End
+             * @example 1763000000000
+             */
+            end: number;
+            /** Exact */
+            exact: boolean;
+            /**
+             * Put Back
+             * @description Events of dead letters that were replayed in the period.
+             */
+            put_back: number;
+            /**
+             * Since
+             * @description When the accounts begin; None while there are none.
+             */
+            since: number | null;
+            /**
+             * Start
+             * @example 1763000000000
+             */
+            start: number;
+            total: components["schemas"]["FlowView"];
+            /**
+             * Unknown Losses
+             * @description Declared losses that nobody can count: abandoned epochs, a restore.
+             */
+            unknown_losses: number;
+        };
+        /**
          * Datum
          * @description The geodetic datum of every position in a topology.
          *
@@ -1801,6 +1910,29 @@ export interface components {
             next: string | null;
         };
         /**
+         * Difference
+         * @description A day (UTC, of the events' own time) of which the series store has another number.
+         */
+        Difference: {
+            /**
+             * Day
+             * Format: date
+             */
+            day: string;
+            /**
+             * Held
+             * @description How many it has.
+             */
+            held: number;
+            /** Kind */
+            kind: string;
+            /**
+             * Stored
+             * @description How many it took.
+             */
+            stored: number;
+        };
+        /**
          * DiscardRequest
          * @description Say that a letter is of no use; it is kept all the same.
          * @example {
@@ -1889,11 +2021,141 @@ export interface components {
             ttl_s: number;
         };
         /**
+         * EdgeFlow
+         * @description What came from one edge.
+         * @example {
+         *       "absent_batches": 0,
+         *       "dead": 20,
+         *       "dropped": 30,
+         *       "edge": "jinxiu-b1",
+         *       "journalled": 10000,
+         *       "missing": 0,
+         *       "on_its_way": 0,
+         *       "site": "jinxiu",
+         *       "stored": 9950,
+         *       "surplus": 0,
+         *       "undeclared_batches": 0
+         *     }
+         */
+        EdgeFlow: {
+            /**
+             * Absent Batches
+             * @description Batches between two that came, neither there nor declared.
+             */
+            absent_batches: number;
+            /**
+             * Dead
+             * @description Dead letters, replayed ones too: what a replay brings comes in as `put_back`.
+             */
+            dead: number;
+            /**
+             * Dropped
+             * @description Declared dropped by the edges.
+             */
+            dropped: number;
+            /**
+             * Edge
+             * @description None for what came without an edge.
+             */
+            edge: string | null;
+            /**
+             * Journalled
+             * @description As far as it arrived, or an edge's note tells of it.
+             */
+            journalled: number;
+            /**
+             * Missing
+             * @description Received long enough ago, and neither stored nor a dead letter.
+             */
+            missing: number;
+            /**
+             * On Its Way
+             * @description Received, and not stored yet.
+             */
+            on_its_way: number;
+            /** Site */
+            site: string;
+            /** Stored */
+            stored: number;
+            /**
+             * Surplus
+             * @description Stored or refused more than once.
+             */
+            surplus: number;
+            /**
+             * Undeclared Batches
+             * @description Batches that an edge no longer had and that none of its notes counts.
+             */
+            undeclared_batches: number;
+        };
+        /**
          * FillName
          * @description What stands in windows without values.
          * @enum {string}
          */
         FillName: "none" | "null" | "previous" | "linear";
+        /**
+         * FlowView
+         * @description What came in a period and what became of it.
+         *
+         *     Where nothing was put back, `journalled` is the sum of `stored`, `dead`, `dropped`, `on_its_way`
+         *     and `missing`, less `surplus`.
+         * @example {
+         *       "absent_batches": 0,
+         *       "dead": 20,
+         *       "dropped": 30,
+         *       "journalled": 10000,
+         *       "missing": 0,
+         *       "on_its_way": 0,
+         *       "stored": 9950,
+         *       "surplus": 0,
+         *       "undeclared_batches": 0
+         *     }
+         */
+        FlowView: {
+            /**
+             * Absent Batches
+             * @description Batches between two that came, neither there nor declared.
+             */
+            absent_batches: number;
+            /**
+             * Dead
+             * @description Dead letters, replayed ones too: what a replay brings comes in as `put_back`.
+             */
+            dead: number;
+            /**
+             * Dropped
+             * @description Declared dropped by the edges.
+             */
+            dropped: number;
+            /**
+             * Journalled
+             * @description As far as it arrived, or an edge's note tells of it.
+             */
+            journalled: number;
+            /**
+             * Missing
+             * @description Received long enough ago, and neither stored nor a dead letter.
+             */
+            missing: number;
+            /**
+             * On Its Way
+             * @description Received, and not stored yet.
+             */
+            on_its_way: number;
+            /** Stored */
+            stored: number;
+            /**
+             * Surplus
+             * @description Stored or refused more than once.
+             */
+            surplus: number;
+            /**
+             * Undeclared Batches
+             * @description Batches that an edge no longer had and that none of its notes counts.
+             */
+            undeclared_batches: number;
+        };
         /**
          * Health
          * @description Whether the system works; ``degraded`` when a part is known not to.
@@ -2900,6 +3162,7 @@ export type ColourHistory = components['schemas']['ColourHistory'];
 export type CommandOutcome = components['schemas']['CommandOutcome'];
 export type CommandResult = components['schemas']['CommandResult'];
 export type Comment = components['schemas']['Comment'];
+export type Conservation = components['schemas']['Conservation'];
 export type Datum = components['schemas']['Datum'];
 export type DeadLetter = components['schemas']['DeadLetter'];
 export type DeadLetterPage = components['schemas']['DeadLetterPage'];
@@ -2910,10 +3173,13 @@ export type DeviceEvent = components['schemas']['DeviceEvent'];
 export type DeviceEvents = components['schemas']['DeviceEvents'];
 export type DeviceFamily = components['schemas']['DeviceFamily'];
 export type DevicePage = components['schemas']['DevicePage'];
+export type Difference = components['schemas']['Difference'];
 export type DiscardRequest = components['schemas']['DiscardRequest'];
 export type Edge = components['schemas']['Edge'];
 export type EdgeCommand = components['schemas']['EdgeCommand'];
+export type EdgeFlow = components['schemas']['EdgeFlow'];
 export type FillName = components['schemas']['FillName'];
+export type FlowView = components['schemas']['FlowView'];
 export type Health = components['schemas']['Health'];
 export type Job = components['schemas']['Job'];
 export type LetterState = components['schemas']['LetterState'];
@@ -3373,6 +3639,56 @@ export interface operations {
             };
             /** @description There is no such thing, or it is outside your scope. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A parameter or field is refused; `field` names it. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A store does not answer; `Retry-After` says when to retry. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    read_conservation: {
+        parameters: {
+            query: {
+                start: number;
+                end?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Conservation"];
+                };
+            };
+            /** @description No session, or it has expired: sign in. */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from alembic import context
 
-from core.storage.records import account_models, models, tenure_models
+from core.storage.records import account_models, ledger_models, models, tenure_models
 from core.storage.records.base import Base
 
 #: Importing a module of models puts its tables into the metadata.
-MODELS = (models, account_models, tenure_models)
+MODELS = (models, account_models, ledger_models, tenure_models)
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -13,14 +13,24 @@ from typing import NamedTuple
 
 from core.contracts.codec import Event
 from core.contracts.events import Lane
+from core.contracts.letters import Family, of_lane
 from core.contracts.log import (
+    CONTROL,
+    PLAIN,
+    REPLAY,
+    UNREADABLE,
     BatchEntry,
     EventEntry,
     LogEntry,
     MediaEntry,
     ReplayEntry,
+    UnreadableEntry,
     rejects_of,
 )
+
+HOUR_MS = 3_600_000
+#: Lanes of the accounts that are no edge's: what comes in there has no seq that could be missed.
+OTHERS = frozenset({PLAIN, CONTROL, REPLAY, UNREADABLE})
 
 
 class Stream(NamedTuple):
@@ -32,13 +42,76 @@ class Stream(NamedTuple):
     lane: str
 
 
+class Line(NamedTuple):
+    """What an entry of the log is counted under: the hour (ms) in which it came, and its lane.
+
+    Beside the edges' lanes there are four: ``plain`` for what comes without an edge, ``control``
+    for the collector's own notes, ``replay`` for letters put back, ``unreadable`` for messages
+    of which not even the sender's numbering could be read.
+    """
+
+    hour: int
+    stream: Stream
+
+
+class Received(NamedTuple):
+    """What an entry brought; ``seq`` is 0 where nobody numbers."""
+
+    seq: int
+    events: int
+    rejects: int
+
+
+def line_of(entry: LogEntry) -> Line | None:
+    """Return what an entry is counted under, None where it holds nothing to count."""
+    stream = _stream_of(entry)
+    return None if stream is None else Line(entry.at - entry.at % HOUR_MS, stream)
+
+
+def _stream_of(entry: LogEntry) -> Stream | None:
+    if isinstance(entry, BatchEntry):
+        batch = entry.batch
+        return Stream(entry.site, batch.edge, batch.epoch, batch.lane)
+    if isinstance(entry, MediaEntry):
+        header = entry.header
+        return Stream(entry.site, header.edge, header.epoch, Lane.MEDIA)
+    if isinstance(entry, EventEntry):
+        edge = entry.edge
+        return Stream(entry.site, edge or "", "", PLAIN if edge is None else CONTROL)
+    if isinstance(entry, ReplayEntry):
+        return Stream(entry.contents.site, "", "", REPLAY)
+    if isinstance(entry, UnreadableEntry):
+        origin = of_lane(entry.at, entry.message.topic, entry.seq)
+        if origin.family is Family.BATCH:
+            return Stream(origin.site, origin.edge, origin.epoch, origin.lane)
+        return Stream(origin.site, "", "", PLAIN if origin.family is Family.PLAIN else UNREADABLE)
+    return None
+
+
+def received_of(entry: LogEntry) -> Received:
+    """Return what an entry brought."""
+    if isinstance(entry, BatchEntry):
+        batch = entry.batch
+        return Received(batch.seq, len(batch.events), len(batch.rejects))
+    if isinstance(entry, MediaEntry):
+        return Received(entry.header.seq, 1, 0)
+    if isinstance(entry, EventEntry):
+        return Received(0, 1, 0)
+    if isinstance(entry, ReplayEntry):
+        return Received(0, len(entry.contents.events), len(entry.contents.rejects))
+    if isinstance(entry, UnreadableEntry):
+        is_batch = of_lane(entry.at, entry.message.topic, entry.seq).family is Family.BATCH
+        return Received(entry.seq if is_batch else 0, 0, 1)
+    return Received(0, 0, 0)
+
+
 @dataclass(slots=True)
 class Account:
     """One lane: the batches that came, the seqs that were passed over, and what waits.
 
     ``first`` is the first seq that the log still holds; what is before it was trimmed and is
     vouched for by nothing here. ``dropped`` are the events of the passed seqs as the edge counted
-    them, ``undeclared`` the passed seqs that no note counts. ``disorder`` counts batches that came
+    them, ``uncounted`` the passed seqs that no note counts. ``disorder`` counts batches that came
     twice or in the wrong order, ``torn`` those that came although a note across several says that
     they were dropped.
     """
@@ -50,7 +123,7 @@ class Account:
     rejects: int = 0
     passed: set[int] = field(default_factory=set)
     dropped: int = 0
-    undeclared: int = 0
+    uncounted: set[int] = field(default_factory=set)
     disorder: int = 0
     torn: int = 0
     beyond: int = 0
@@ -59,6 +132,11 @@ class Account:
     waiting_events: int = 0
     not_held: int = 0
     """Seqs that the edge used and neither the log nor its outbox has."""
+
+    @property
+    def undeclared(self) -> int:
+        """Return how many seqs were passed over that no note counts."""
+        return len(self.uncounted)
 
     @property
     def exact(self) -> bool:
@@ -88,7 +166,9 @@ class Ledger:
     kinds: Counter[str] = field(default_factory=Counter)
     rejects: int = 0
     abandoned: int = 0
-    _notes: dict[_Note, int] = field(default_factory=dict)
+    counted: list[tuple[Stream, int, int]] = field(default_factory=list)
+    """Once closed: whose each loss that counts is, when it was declared (ms), and its events."""
+    _notes: dict[_Note, tuple[int, int]] = field(default_factory=dict)
 
     def fold(self, entries: Iterable[LogEntry]) -> None:
         """Take entries of the log, in its order."""
@@ -102,14 +182,9 @@ class Ledger:
                 self.rejects += len(rejects_of(entry))
 
     def _batch(self, entry: LogEntry) -> None:
-        if isinstance(entry, BatchEntry):
-            batch = entry.batch
-            stream = Stream(entry.site, batch.edge, batch.epoch, batch.lane)
-            self._take(stream, batch.seq, len(batch.events), len(batch.rejects))
-        elif isinstance(entry, MediaEntry):
-            header = entry.header
-            stream = Stream(entry.site, header.edge, header.epoch, Lane.MEDIA)
-            self._take(stream, header.seq, 1, 0)
+        stream = _stream_of(entry)
+        if stream is not None and stream.lane not in OTHERS:
+            self._take(stream, *received_of(entry))
 
     def account(self, stream: Stream) -> Account:
         """Return a lane's account, a new one where there is none."""
@@ -129,7 +204,7 @@ class Ledger:
         data = event.data
         if isinstance(entry, BatchEntry) and event.kind == "edge.dropped":
             stream = Stream(entry.site, entry.batch.edge, entry.batch.epoch, data.lane)
-            self.declare(stream, data.first_seq, data.last_seq, data.events)
+            self.declare(stream, data.first_seq, data.last_seq, data.events, entry.at)
         elif isinstance(entry, EventEntry) and entry.edge is not None:
             if event.kind == "edge.hole":
                 stream = Stream(entry.site, entry.edge, data.epoch, data.lane)
@@ -137,9 +212,13 @@ class Ledger:
             elif event.kind == "edge.epoch_abandoned":
                 self.abandoned += 1
 
-    def declare(self, stream: Stream, first: int, last: int, events: int) -> None:
-        """Take a note that the batches ``first``..``last`` with so many events were dropped."""
-        self._notes[_Note(stream, first, last)] = events
+    def declare(self, stream: Stream, first: int, last: int, events: int, at: int = 0) -> None:
+        """Take a note, logged at ``at``, that ``first``..``last`` with so many events are lost."""
+        self._notes[_Note(stream, first, last)] = (events, at)
+
+    def streams(self) -> set[Stream]:
+        """Return every lane of which something was declared, or came."""
+        return {note.stream for note in self._notes} | self.accounts.keys()
 
     def close(self) -> None:
         """Settle the passed seqs against the notes that count them.
@@ -150,7 +229,7 @@ class Ledger:
         counted: dict[Stream, set[int]] = {}
         # A note that was dropped itself may be carried again as a part of a longer one.
         longest_first = sorted(self._notes.items(), key=lambda item: item[0].first - item[0].last)
-        for (stream, first, last), events in longest_first:
+        for (stream, first, last), (events, at) in longest_first:
             account = self.account(stream)
             seqs = range(first, last + 1)
             # Behind the last that came no hole is known: nothing has come to show it.
@@ -163,9 +242,11 @@ class Ledger:
             fresh = missing - counted.setdefault(stream, set())
             counted[stream] |= missing
             account.beyond += len(beyond & fresh)
-            account.dropped += events if fresh else 0
+            if fresh:
+                account.dropped += events
+                self.counted.append((stream, at, events))
         for stream, account in self.accounts.items():
-            account.undeclared = len(account.passed - counted.get(stream, set()))
+            account.uncounted = account.passed - counted.get(stream, set())
 
 
 def _events(entry: LogEntry) -> Iterator[Event]:

@@ -1,0 +1,1 @@
+"""The conservation law of a period."""

@@ -1,0 +1,182 @@
+"""The part of the audit that is older than the log: the accounts in the records (ADR 0027).
+
+They answer for whole hours (whole days once those are a few days old) since the installation. As
+far as the log reaches each hour is counted again from it and must agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import func, select
+
+from core.contracts.ledger import HOUR_MS, Line, Stream, line_of, received_of
+from core.contracts.log import LogEntry
+from core.contracts.ports import SeriesReader
+from core.storage.records import Records, conservation, ledger, projection
+from core.storage.records.conservation import Law, Taken
+from core.storage.records.ledger import DAY_MS, Witness
+from core.storage.records.ledger_models import LedgerLine
+
+_Numbers = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """What the accounts say of a period, and where they, the log and the store do not agree.
+
+    ``trimmed``: the log no longer has all that the store holds, so the kinds are compared here,
+    day by day. ``compared`` days were, ``vouched`` for others the store said so while it had them.
+    """
+
+    law: Law
+    trimmed: bool
+    differences: list[Taken]
+    compared: int
+    vouched: int
+    disagreeing: list[Line]
+
+    def problems(self) -> Iterator[str]:
+        """Yield what does not agree, in words."""
+        total = self.law.total
+        found = {
+            "events came and are neither stored nor dead letters": total.missing,
+            "events are stored or dead letters more than once": total.surplus,
+            "batches are missing": total.absent,
+            "batches were passed over and never counted": total.undeclared,
+        }
+        yield from (f"accounts: {number:,} {what}" for what, number in found.items() if number)
+        for day, kind, stored, held in self.differences:
+            yield f"{_date(day)} {kind}: {stored:,} were stored, {held:,} are in the store"
+        for hour, stream in self.disagreeing:
+            yield f"accounts: {'/'.join(stream)} at {_time(hour)} is not what the log holds"
+
+    def lines(self) -> Iterator[str]:
+        """Yield the law of the period."""
+        law, total = self.law, self.law.total
+        if law.since is None:
+            yield "accounts: none yet"
+            return
+        yield (
+            f"accounts since {_time(max(law.since, law.start))}: journalled {total.journalled:,}"
+            + (f" and put back {law.put_back:,}" if law.put_back else "")
+            + f" = stored {total.stored:,} + dead letters {total.dead:,} + declared dropped "
+            f"{total.dropped:,} + on its way {total.on_its_way:,}"
+        )
+        if self.trimmed:
+            yield (
+                f"the log begins later: {self.compared:,} days compared with the store, "
+                f"{self.vouched:,} that it no longer keeps as they were then"
+            )
+
+    def document(self) -> dict[str, Any]:
+        """Return it as plain values, for programs."""
+        law = self.law
+        return {
+            "from": law.start,
+            "to": law.end,
+            "since": law.since,
+            **asdict(law.total),
+            "journalled": law.total.journalled,
+            "put_back": law.put_back,
+            "losses_of_unknown_number": law.unknown,
+            "days_compared": self.compared,
+            "days_vouched_for": self.vouched,
+            "edges": [
+                {"site": site, "edge": edge, **asdict(flow)}
+                for (site, edge), flow in sorted(law.edges.items())
+            ],
+        }
+
+
+class LogCheck:
+    """Counts the log again, hour by hour, for as far as it reaches and the accounts have come."""
+
+    def __init__(self, records: Records, log: str) -> None:
+        self._found: dict[Line, _Numbers] = {}
+        with records.reading() as session:
+            begin = ledger.beginning(session, log)
+            self._has_accounts, self._begin = begin is not None, begin or 0
+            self._through, _ = projection.cursor(session, Witness.RECEIVED.cursor(log))
+            row = LedgerLine
+            rows = session.execute(
+                select(
+                    row.start, row.site, row.edge, row.epoch, row.lane, row.batches, row.events,
+                    row.rejects,
+                ).where(row.log == log, row.hours == 1)
+            )  # fmt: skip
+            self._lines: dict[Line, _Numbers] = {
+                Line(start, Stream(*stream)): (batches, events, rejects)
+                for start, *stream, batches, events, rejects in rows
+            }
+            joined = session.scalar(select(func.max(row.start)).where(row.hours > 1))
+        self._from = 0 if joined is None else joined + DAY_MS
+        self.trimmed: bool | None = None
+
+    def fold(self, entries: Iterable[LogEntry]) -> None:
+        """Take entries of the log, in its order."""
+        for entry in entries:
+            if self.trimmed is None:
+                self.trimmed = self._has_accounts and entry.pos > 1
+                if self.trimmed:
+                    self._from = max(self._from, entry.at - entry.at % HOUR_MS + HOUR_MS)
+            line = line_of(entry) if self._begin < entry.pos <= self._through else None
+            if line is not None:
+                batches, events, rejects = self._found.get(line, (0, 0, 0))
+                seq, more, refused = received_of(entry)
+                self._found[line] = (batches + bool(seq), events + more, rejects + refused)
+
+    def disagreeing(self) -> Iterator[Line]:
+        """Yield the lines that are not what the log holds."""
+        for line in sorted(self._lines.keys() | self._found.keys()):
+            nothing = (0, 0, 0)
+            here, there = self._lines.get(line, nothing), self._found.get(line, nothing)
+            if line.hour >= self._from and here != there:
+                yield line
+
+
+def accounts_of(
+    records: Records, series: SeriesReader, check: LogCheck, start: int, end: int, kept: int
+) -> Accounts:
+    """Audit the accounts over ``[start, end)`` (ms); see :func:`estate.audit.audit_of`."""
+    with records.reading() as session:
+        law = conservation.law(session, start, end)
+        # Of a day that the period holds in part only the store's kinds are not compared.
+        taken = conservation.taken(session, -(-start // DAY_MS), end // DAY_MS)
+    trimmed = check.trimmed is not False
+    differences: list[Taken] = []
+    compared, vouched = set[int](), set[int]()
+    held: dict[int, dict[str, int]] = {}
+    for row in taken if trimmed else []:
+        if row.day < kept:
+            vouched.add(row.day)
+            found = row.stored if row.found is None else row.found
+        else:
+            compared.add(row.day)
+            day = row.day * DAY_MS
+            if row.day not in held:
+                held[row.day] = series.counts(day, day + DAY_MS)
+            found = held[row.day].get(row.kind, 0)
+        if found != row.stored:
+            differences.append(row._replace(found=found))
+    known = {(row.day, row.kind) for row in taken}
+    differences += [
+        Taken(day, kind, 0, number)
+        for day, kinds in held.items()
+        for kind, number in kinds.items()
+        if (day, kind) not in known
+    ]
+    return Accounts(
+        law, trimmed, differences, len(compared), len(vouched), list(check.disagreeing())
+    )
+
+
+def _date(day: int) -> str:
+    return datetime.fromtimestamp(day * 86_400, UTC).date().isoformat()
+
+
+def _time(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="minutes")
