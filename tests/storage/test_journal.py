@@ -249,6 +249,12 @@ def test_a_large_file_is_checked_whole_when_the_machine_went_down_under_it(
         make(path)
 
 
+def test_who_waits_no_longer_does_not_end_the_writer(journal: Journal) -> None:
+    for number in range(50):
+        journal.append(entry("event", b"%d" % number)).cancel()
+    assert journal.append(entry("event")).result(5)[0].seq == 51
+
+
 def test_kill_9_at_200_random_moments_loses_no_acknowledged_entry(tmp_path: Path) -> None:
     script = Path(__file__).with_name("journal_killer.py")
     done = subprocess.run(

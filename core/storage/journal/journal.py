@@ -276,6 +276,7 @@ class Journal:
     ) -> Future[T]:
         """Queue an action; ``weight`` is what it appends within a check of its own (bytes)."""
         future: Future[T] = Future()
+        future.set_running_or_notify_cancel()  # who waits no longer must not end the writer
         if self._failure is not None:
             future.set_exception(JournalError(f"{self._path}: the writer has failed"))
         elif self._closed or self._thread is None:
