@@ -39,6 +39,8 @@ class Adoptions:
         self._rules = dict(rules)
         self._ground = ground
         self._seen = -1
+        self.edges: frozenset[str] = frozenset()
+        """The edges that the topology names, once it is activated."""
 
     def step(self) -> None:
         """Activate if there is a change; raise StoreUnavailableError or JournalError."""
@@ -52,6 +54,7 @@ class Adoptions:
         with self._records.reading() as session:
             seen, adopted = adoptions.adopted(session)
         merged = self._ground(adopted)
+        self.edges = frozenset(edge["id"] for edge in merged.topology.get("edges", ()))
         body = encode(Activation(topology=merged.topology, rules=self._rules))
         mark = hashlib.blake2b(body, digest_size=16).digest()
         last = self._journal.last_seqs().get(ACTIVATION, 0)

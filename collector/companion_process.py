@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from collector.caution import Notebook
 from collector.companion import Advance, Start, States, Usage
 from collector.followers import Followers, store_projections
 from core.contracts.errors import InUseError
@@ -84,7 +85,8 @@ def main(handle: int) -> None:
     records = Records(start.settings.records_url)
     records.open()
     projections = store_projections(start.settings, records, start.clock, start.log_id)
-    followers = Followers(told, projections, times=_TIMES)
+    notebook = Notebook(records, start.log_id, start.clock)
+    followers = Followers(told, projections, notebook, times=_TIMES)
     followers.start()
     settle()
     stopped = threading.Event()

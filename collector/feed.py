@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
+from core.contracts.around import read_around
+from core.contracts.left_out import Before, LeftOut
 from core.contracts.log import (
     BatchEntry,
     LogEntry,
@@ -87,6 +90,8 @@ class Feed:
         self._families = families
         self._decoded = decoded
         self._reader: LogReader | None = None
+        self.left_out: Mapping[int, Sequence[LeftOut]] = {}
+        """What crashed this projection, by position: it is read around."""
 
     def open(self) -> None:
         """Open the reader."""
@@ -103,22 +108,34 @@ class Feed:
         """Return the position of the log's last entry."""
         return self._log.position
 
-    def next(self, after: int, timeout: float) -> Chunk | None:
+    def read(self, after: int, timeout: float, *, limit: int | None = None) -> Sequence[Entry]:
         """Return the entries after a position, waiting up to ``timeout`` s for the first."""
-        limit = _READ_ENTRIES * self._times
+        limit = limit or _READ_ENTRIES * self._times
         if self._reader is None or not self._log.wait(after, timeout):
-            return None
+            return []
         if self._log.position - after < limit:
             # A moment's patience: entries that come one by one are folded and stored together.
             self._log.wait(after + limit - 1, _LINGER_S)
-        raws = self._reader.read(after, limit=limit, max_bytes=_READ_BYTES * self._times)
-        if not raws:
-            return None
+        return self._reader.read(after, limit=limit, max_bytes=_READ_BYTES * self._times)
+
+    def entry(self, pos: int) -> Entry | None:
+        """Return the first entry at or behind a position, if there is one."""
+        found = [] if self._reader is None else self._reader.read(pos - 1, limit=1)
+        return found[0] if found else None
+
+    def decode(self, raws: Sequence[Entry], before: Before | None = None) -> Chunk:
+        """Return what is wanted of some entries, but for what is left out.
+
+        ``before`` hears of each event of a batch before it is read, and before it is used.
+        """
         families = self._families
         wanted = [raw for raw in raws if families is None or raw.lane.partition("/")[0] in families]
-        return Chunk([self._decode(raw) for raw in wanted], raws[-1].pos)
+        return Chunk([self._decode(raw, before) for raw in wanted], raws[-1].pos)
 
-    def _decode(self, raw: Entry) -> LogEntry:
+    def _decode(self, raw: Entry, before: Before | None) -> LogEntry:
+        left_out = self.left_out.get(raw.pos, ())
+        if left_out or before is not None:
+            return read_around(raw.lane, raw.pos, raw.seq, raw.at, raw.body, left_out, before)
         entry = None if self._decoded is None else self._decoded.get(raw.pos)
         if entry is None:
             entry = decode_entry(raw.lane, raw.pos, raw.seq, raw.at, raw.body)

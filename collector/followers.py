@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
+from collector.caution import Notebook
 from collector.feed import DecodedEntries, Feed
 from collector.media_projection import MediaProjection
 from collector.projector import Projection, Projector, ProjectorState
@@ -55,14 +56,20 @@ class Followers:
     """Projections that follow one log, each in a thread of its own; ``times`` as in a feed."""
 
     def __init__(
-        self, log: FollowedLog, projections: Sequence[Projection], *, times: int = 1
+        self,
+        log: FollowedLog,
+        projections: Sequence[Projection],
+        notebook: Notebook,
+        *,
+        times: int = 1,
     ) -> None:
         alike = sum(
             each.families is None or each.families >= EVENT_FAMILIES for each in projections
         )
         decoded = DecodedEntries() if alike > 1 else None
         self._projectors = [
-            Projector(each, Feed(log, each.families, decoded, times=times)) for each in projections
+            Projector(each, Feed(log, each.families, decoded, times=times), notebook)
+            for each in projections
         ]
 
     def start(self) -> None:

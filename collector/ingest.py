@@ -20,35 +20,35 @@ import structlog
 
 from collector.edges import EdgeRegister
 from collector.holding import Holding
-from collector.streams import Stream, StreamKey, Verdict, parse_lane
+from collector.streams import Stream, StreamKey, Streams, Verdict, parse_lane
 from collector.tenure import Tenure
 from collector.trail import JournalTrail
+from collector.unnumbered import Unnumbered
 from core.contracts import topics
 from core.contracts.batch import (
     MAX_MEDIA_BYTES,
-    MAX_RAW_BYTES,
     EdgeStatus,
+    Envelope,
     MediaHeader,
     Receipt,
     decode_envelope,
+    decode_front,
     decode_media_header,
     decode_struct,
     digest,
 )
-from core.contracts.codec import encode, whole
+from core.contracts.codec import whole
 from core.contracts.errors import ContractError
 from core.contracts.events import ID_PATTERN, Lane
-from core.contracts.log import UNREADABLE, Unreadable, encode_media, plain_lane
+from core.contracts.log import CONTROL, encode_media
 from core.contracts.topics import Address
 from core.runtime.clock import Clock
 from core.runtime.link import Message
-from core.storage.journal import Answer, Append, Log, Placed
+from core.storage.journal import Answer, Append, Log
 
 log = structlog.get_logger(__name__)
 
 _AT_ONCE = 512
-#: When what a full log refused is tried again (s).
-_AGAIN_S = 1.0
 _ID = re.compile(whole(ID_PATTERN))
 
 
@@ -83,7 +83,6 @@ class _Settled:
 
 _Away = str
 _Item = _Received | _Settled | _Stored | _Away
-_EdgeEpoch = tuple[str, str, str]
 #: Site, edge, receipt, and the clock of the birth that it answers (0: of none).
 PublishReceipt = Callable[[str, str, Receipt, int], None]
 
@@ -97,27 +96,35 @@ class Ingest:
         clock: Clock,
         publish: PublishReceipt,
         holding: Holding | None = None,
+        known: frozenset[str] = frozenset(),
     ) -> None:
-        """``holding`` is of the one site that it takes, where others have other sites."""
+        """``holding`` is of the one site that it takes, where others have other sites.
+
+        ``known`` are the edges that the topology names.
+        """
         self._journal = journal
         self._clock = clock
         self._publish = publish
         self._holding = holding
         self._inbox: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
-        self._streams: dict[_EdgeEpoch, dict[Lane, Stream]] = {}
+        self._streams = Streams(known, lambda lanes: journal.forget(*lanes).result())
         self._edges = EdgeRegister(journal, clock)
         self._taken: list[_Taken] = []
         self._dirty: dict[tuple[str, str], str] = {}
-        self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._trail = JournalTrail()
         self.counts: Counter[str] = Counter()
+        self._unnumbered = Unnumbered(journal, clock, holding, self.counts, self._again)
 
     def start(self) -> None:
         """Read the receipts from the journal and start deciding."""
         for name, last in self._journal.last_seqs().items():
             if (key := parse_lane(name)) is not None:
-                self._streams_of(key)[key.lane] = Stream(last, last)
+                self._streams.add(key)[key.lane] = Stream(last, last)
+            elif name.startswith(f"{CONTROL}/"):
+                _, site, edge = name.split("/")
+                self._streams.know(site, edge)
+        self._unnumbered.restore()
         self._edges.restore()
         if self._holding is not None:
             self._inherit(self._holding.tenure)
@@ -127,17 +134,20 @@ class Ingest:
 
     def _inherit(self, tenure: Tenure) -> None:
         for key, seq in tenure.streams():
-            self._streams_of(key)[key.lane] = Stream(seq, seq, seq)
+            self._streams.add(key)[key.lane] = Stream(seq, seq, seq)
             self._dirty[key.site, key.edge] = key.epoch
         self._edges.inherit(tenure.site, tenure.online)
 
     def stop(self) -> None:
         """Decide on what has arrived, then stop."""
-        self._stopping.set()
+        self._unnumbered.stop()
         if self._thread is not None:
             self._inbox.put(None)
             self._thread.join(5.0)
             self._thread = None
+
+    def _again(self, message: Message, family: str) -> None:
+        self._inbox.put(_Received(family, message, is_again=True))
 
     # -- posts: called by the link's thread -----------------------------------------------
 
@@ -193,6 +203,7 @@ class Ingest:
             elif isinstance(item, _Stored):
                 self._tell(item.keys)
             else:
+                self._hand_over()
                 self._edges.all_away(item)
         except Exception:
             # One message must never end the ingest; it stays unreceipted and comes again.
@@ -208,20 +219,34 @@ class Ingest:
             if item.family == "status":
                 self._status(address, message)
             elif item.family == "plain":
-                self._plain(address, message)
+                self._unnumbered.plain(address, message)
             elif message.properties:
                 self._media(address, message)
             else:
                 self._batch(address, message)
         except ContractError as refused:
-            self._refuse(message, refused, item.family)
+            self._unnumbered.refuse(message, refused, item.family)
 
     def _batch(self, address: Address, message: Message) -> None:
-        head = decode_envelope(message.payload)
+        head = self._envelope(message)
         if head.edge != address.sender:
             raise ContractError(f"the topic is {address.sender}'s", field="edge")
         key = StreamKey(address.site, head.edge, head.epoch, head.lane)
         self._take(key, head.seq, head.oldest, message.payload, digest(message.payload))
+
+    def _envelope(self, message: Message) -> Envelope:
+        """Read a batch's envelope, of what comes damaged again and again its front at least.
+
+        An edge whose disk has damaged a batch sends it until it has a receipt, and all behind it
+        waits. The first time it may have been damaged on its way only.
+        """
+        try:
+            return decode_envelope(message.payload)
+        except ContractError:
+            head = decode_front(message.payload)
+            if head is None or not self._unnumbered.has_refused(message):
+                raise
+            return head
 
     def _media(self, address: Address, message: Message) -> None:
         header: MediaHeader = decode_media_header(message.properties)
@@ -235,6 +260,8 @@ class Ingest:
         self._take(key, header.seq, header.oldest, encode_media(header, jpeg), mark)
 
     def _take(self, key: StreamKey, seq: int, oldest: int, body: bytes, mark: bytes) -> None:
+        if not self._admits(key.site, key.edge, key.epoch):
+            return
         stream = self._stream(key)
         decision = stream.decide(seq, oldest)
         self.counts[decision.verdict] += 1
@@ -269,11 +296,17 @@ class Ingest:
             lambda answer: self._inbox.put(_Settled(taken, answer))
         )
 
-    def _streams_of(self, key: StreamKey) -> dict[Lane, Stream]:
-        return self._streams.setdefault((key.site, key.edge, key.epoch), {})
-
     def _stream(self, key: StreamKey) -> Stream:
-        return self._streams_of(key).setdefault(key.lane, Stream())
+        return self._streams.add(key).setdefault(key.lane, Stream())
+
+    def _admits(self, site: str, edge: str, epoch: str) -> bool:
+        """Tell whether an edge is listened to; without a receipt it keeps what it has."""
+        if self._streams.admits(site, edge, epoch):
+            return True
+        self.counts["beyond_bound"] += 1
+        if self.counts["beyond_bound"] == 1:
+            log.error("not listened to: too many edges or epochs", site=site, edge=edge)
+        return False
 
     def _compare(self, key: StreamKey, seq: int, mark: bytes) -> None:
         if seq > self._stream(key).committed:
@@ -304,7 +337,7 @@ class Ingest:
     def _tell(self, keys: frozenset[StreamKey] | None) -> None:
         """Have edges told what they may forget; each of its newest epoch."""
         if keys is None:
-            told = list(self._streams)
+            told = self._streams.all_epochs()
         else:
             told = sorted({(key.site, key.edge, key.epoch) for key in keys})
         for site, edge, epoch in told:
@@ -317,55 +350,22 @@ class Ingest:
         status = decode_struct(message.payload, EdgeStatus)
         if status.edge != address.sender:
             raise ContractError(f"the topic is {address.sender}'s", field="edge")
-        lanes = self._streams.get((address.site, status.edge, status.epoch), {})
+        if not self._admits(address.site, status.edge, status.epoch):
+            return
+        self._hand_over()  # what came before a birth is in the log before it
+        self._streams.know(address.site, status.edge)
+        lanes = self._streams.lanes(address.site, status.edge, status.epoch)
         accepted = {lane: stream.accepted for lane, stream in lanes.items()}
-        known = [k[2] for k in self._streams if k[:2] == (address.site, status.edge)]
+        known = self._streams.epochs(address.site, status.edge)
         if self._edges.take(address.site, status, message, accepted, known):
             self._dirty[address.site, status.edge] = status.epoch
-
-    def _plain(self, address: Address, message: Message) -> None:
-        if len(message.payload) > MAX_RAW_BYTES:
-            raise ContractError(f"longer than {MAX_RAW_BYTES} bytes")
-        lane = plain_lane(address.site, address.sender)
-        self._keep(message, Append(lane, message.payload, self._clock.now_ms()), "plain")
-
-    def _keep(self, message: Message, append: Append, family: str) -> None:
-        """Journal a message that has no receipt; it is acknowledged to the broker afterwards.
-
-        What the log refuses is tried again, since the broker sends it again only to a new
-        connection; its Receive Maximum bounds how much can wait like this.
-        """
-
-        def settled(done: Future[list[Placed]]) -> None:
-            if done.exception() is None:
-                if self._holding is None:
-                    message.ack()
-                else:
-                    self._holding.when(done.result()[-1].pos, message.ack)
-                return
-            self.counts["not_journalled"] += 1
-            if family == "plain" and not self._stopping.is_set():
-                again = threading.Timer(
-                    _AGAIN_S, self._inbox.put, [_Received(family, message, is_again=True)]
-                )
-                again.daemon = True
-                again.start()
-
-        self._journal.append(append).add_done_callback(settled)
-
-    def _refuse(self, message: Message, why: ContractError, family: str) -> None:
-        """Keep what cannot be read for the dead letters, and take it from the broker."""
-        self.counts["unreadable"] += 1
-        raw = message.payload[:MAX_RAW_BYTES]
-        body = encode(Unreadable(message.topic[:256], str(why), raw, why.field))
-        self._keep(message, Append(UNREADABLE, body, self._clock.now_ms()), family)
 
     def _send_receipts(self) -> None:
         self._trail.tell()
         dirty, self._dirty = self._dirty, {}
         self.counts["receipts"] += len(dirty)
         for (site, edge), epoch in dirty.items():
-            lanes = self._streams.get((site, edge, epoch), {})
+            lanes = self._streams.lanes(site, edge, epoch)
             committed = {str(lane): stream.committed for lane, stream in lanes.items()}
             receipt = Receipt(edge, epoch, committed)
             if self._holding is not None:

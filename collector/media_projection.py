@@ -10,7 +10,7 @@ from collector.feed import Chunk
 from collector.tally import Tally
 from core.contracts.errors import ContractError
 from core.contracts.ledger import line_of
-from core.contracts.log import MEDIA, MediaEntry
+from core.contracts.log import MEDIA, LogEntry, MediaEntry
 from core.runtime.clock import Clock
 from core.storage.media import MediaStore
 from core.storage.records import Records, projection, refusals
@@ -61,12 +61,7 @@ class MediaProjection:
             try:
                 self.stored += self._store.put(entry.header.media, entry.jpeg, _meta(entry))
             except ContractError as refused:
-                letter = _letter(entry, refused, self._log_id)
-                if self._steady:
-                    head = entry.header
-                    name = f"{entry.site}.{head.edge}.{head.epoch}.media"
-                    letter = replace(letter, log=name, pos=head.seq)
-                letters.append(letter)
+                letters.append(self._letter(entry, refused))
             else:
                 self._count(entry)
         self._tally.counted(chunk.position)
@@ -91,6 +86,20 @@ class MediaProjection:
 
     def close(self) -> None:
         """Nothing to release."""
+
+    def letters(self, entry: LogEntry, _: int, reason: str, /) -> list[refusals.DeadLetter]:
+        """Return the letter of a snapshot that is left out."""
+        if not isinstance(entry, MediaEntry):
+            return []
+        return [self._letter(entry, ContractError(reason))]
+
+    def _letter(self, entry: MediaEntry, why: ContractError) -> refusals.DeadLetter:
+        letter = _letter(entry, why, self._log_id)
+        if not self._steady:
+            return letter
+        head = entry.header
+        name = f"{entry.site}.{head.edge}.{head.epoch}.media"
+        return replace(letter, log=name, pos=head.seq)
 
     def done(self) -> dict[str, int]:
         """Return how many snapshots were stored."""

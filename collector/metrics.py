@@ -31,6 +31,16 @@ UNREADABLE = Spec(
     "counter",
     "Messages that were dead-lettered whole.",
 )
+UNREADABLE_AGAIN = Spec(
+    "estate_collector_messages_unreadable_again_total",
+    "counter",
+    "Messages that were dead-lettered before and came again; they make no further letter.",
+)
+BEYOND_BOUND = Spec(
+    "estate_collector_beyond_bound_total",
+    "counter",
+    "Messages of edges or epochs beyond the bounds, which are not listened to.",
+)
 NOT_JOURNALLED = Spec(
     "estate_collector_not_journalled_total", "counter", "Batches and messages that the log refused."
 )
@@ -64,6 +74,10 @@ STALLED = Spec(
 RETRIES = Spec(
     "estate_collector_projector_failures_total", "counter",
     "Errors of a projector's store; each is tried again.", ("projector",),
+)  # fmt: skip
+LEFT_OUT = Spec(
+    "estate_collector_left_out_total", "counter",
+    "Dead letters of what crashed a projection, and is left out by it.", ("projector",),
 )  # fmt: skip
 POINTS = Spec("estate_collector_series_points_total", "counter", "Points that were written.")
 REFUSED_POINTS = Spec(
@@ -153,6 +167,8 @@ class CollectorMetrics:
         yield BATCHES.each({verdict.value: counts[verdict] for verdict in Verdict})
         yield HOLES.of(counts["holes"])
         yield UNREADABLE.of(counts["unreadable"])
+        yield UNREADABLE_AGAIN.of(counts["unreadable_again"])
+        yield BEYOND_BOUND.of(counts["beyond_bound"])
         yield NOT_JOURNALLED.of(counts["not_journalled"])
         yield CLASHES.of(counts["identity_clash"])
         yield INGEST_FAILURES.of(counts["failed"])
@@ -173,6 +189,7 @@ class CollectorMetrics:
         yield BYTES.of(sum(station.journal.size for station in stations))
         yield BUDGET.of(sum(station.journal.budget for station in stations))
         behind, stalled, failures = Counter[str](), Counter[str](), Counter[str]()
+        left_out = Counter[str]()
         waited: dict[str, float] = {}
         oldest: dict[str, float] = {}
         for station in stations:
@@ -181,6 +198,7 @@ class CollectorMetrics:
                 behind[state.name] += max(journal.position - state.position, 0)
                 stalled[state.name] += state.trouble is not None
                 failures[state.name] += state.failures
+                left_out[state.name] += state.left_out
             with survey(journal.path) as seen:
                 for state in states:
                     age = _age_s(now, seen.at_after(state.position))
@@ -192,6 +210,7 @@ class CollectorMetrics:
         yield LAG_ENTRIES.each(behind)
         yield STALLED.each(stalled)
         yield RETRIES.each(failures)
+        yield LEFT_OUT.each(left_out)
         yield LAG_SECONDS.each(waited)
         yield OLDEST.each(oldest)
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
 
+from collector.caution import Caution, Notebook, Step, StoppingError
 from collector.feed import Chunk, Feed
 from core.contracts.errors import EstateError
+from core.contracts.log import LogEntry
+from core.storage.journal import Entry
+from core.storage.records.refusals import DeadLetter
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +49,10 @@ class Projection(Protocol):
         """Release the store."""
         ...
 
+    def letters(self, entry: LogEntry, index: int, reason: str, /) -> list[DeadLetter]:
+        """Return the dead letters of an entry's event that is left out, or of all (``WHOLE``)."""
+        ...
+
     def done(self) -> dict[str, int]:
         """Return what was done since the start, by name."""
         ...
@@ -52,12 +60,16 @@ class Projection(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ProjectorState:
-    """How a projection stands; ``trouble`` says why it stands still, None while it moves."""
+    """How a projection stands; ``trouble`` says why it stands still, None while it moves.
+
+    ``left_out`` counts the dead letters of what crashed it.
+    """
 
     name: str
     position: int = 0
     failures: int = 0
     trouble: str | None = None
+    left_out: int = 0
     done: dict[str, int] = field(default_factory=dict)
 
 
@@ -75,10 +87,11 @@ class Projector:
     A store that is down stops its projector only; the log waits, and so do no receipts.
     """
 
-    def __init__(self, projection: Projection, feed: Feed) -> None:
+    def __init__(self, projection: Projection, feed: Feed, notebook: Notebook) -> None:
         self._projection = projection
         self._feed = feed
         self._stopping = threading.Event()
+        self._caution = Caution(projection.name, notebook, self._stopping)
         self._thread: threading.Thread | None = None
         self.position = 0
         self.failures = 0
@@ -93,7 +106,8 @@ class Projector:
     def state(self) -> ProjectorState:
         """Return how it stands."""
         done = self._projection.done()
-        return ProjectorState(self.name, self.position, self.failures, self.trouble, done)
+        left_out = self._caution.left_out
+        return ProjectorState(self.name, self.position, self.failures, self.trouble, left_out, done)
 
     def start(self) -> None:
         """Start in the background; the store may be down."""
@@ -125,33 +139,57 @@ class Projector:
                 self._feed.open()
                 if self._until_done(self._open):
                     self._work()
+            except StoppingError:
+                pass
             except Exception as error:
                 # A fault of our own: start again from what is stored, and let it be seen.
+                # (Whoever shows the traceback also walks through the events.)
+                leads_on = self._caution.blame(error)
                 log.exception("projector failed", projector=self.name)
                 self.failures += 1
                 self.trouble = f"{type(error).__name__}: {error}"
-                self._stopping.wait(_BACKOFF_S[1])
+                self._stopping.wait(_BACKOFF_S[0 if leads_on else 1])
             finally:
                 self._projection.close()
                 self._feed.close()
+        self._caution.farewell()
 
     def _open(self) -> None:
+        feed = self._feed
+        feed.left_out = self._caution.open(feed.entry, feed.end, self._projection.letters)
         self.position = self._projection.open()
 
     def _work(self) -> None:
         told, told_at = self._projection.needed_after(), time.monotonic()
         self._feed.passed(self.name, told)
         while not self._stopping.is_set():
-            chunk = self._feed.next(self.position, _WAIT_S)
-            if chunk is not None:
-                if not self._until_done(lambda chunk=chunk: self._projection.apply(chunk)):
+            step = self._caution.step(self.position)
+            raws = self._feed.read(self.position, _WAIT_S, limit=step.limit)
+            if raws:
+                if not self._take(step, raws):
                     return
-                self.position = chunk.position
+                self.position = raws[-1].pos
             if time.monotonic() - told_at > _TELL_S:
                 needed, told_at = self._projection.needed_after(), time.monotonic()
                 if needed > told:
                     self._feed.passed(self.name, needed)
                     told = needed
+
+    def _take(self, step: Step, raws: Sequence[Entry]) -> bool:
+        """Decode entries and have them applied; tell whether that was done."""
+        caution, chunk, is_applied = self._caution, None, False
+
+        def take() -> None:
+            nonlocal chunk, is_applied
+            with caution.trying(step, raws[0].pos, raws[-1].pos):
+                if chunk is None:
+                    chunk = self._feed.decode(raws, caution.before if step.is_fine else None)
+                caution.uses(step)
+                if not is_applied:
+                    self._projection.apply(chunk)
+                    is_applied = True
+
+        return self._until_done(take)
 
     def _until_done(self, action: _Action) -> bool:
         """Try until it works or we are stopped; log the first failure and the recovery."""

@@ -10,12 +10,21 @@ import structlog
 from sqlalchemy.orm import Session
 
 from collector.feed import Chunk
+from collector.refused import rules_letters
 from collector.tally import Tally
 from collector.tenure import Tenure, steady_letters, steady_outputs
 from collector.trail import tell_alerts
 from core.contracts import log as logs
+from core.contracts.errors import EstateError
 from core.contracts.ledger import line_of, received_of
-from core.contracts.log import BatchEntry, EventEntry, LogEntry, ReplayEntry, UnreadableEntry
+from core.contracts.log import (
+    BatchEntry,
+    EventEntry,
+    LeftOutEntry,
+    LogEntry,
+    ReplayEntry,
+    UnreadableEntry,
+)
 from core.contracts.outputs import AlertOutput, Output, TopologyOutput
 from core.runtime.clock import Clock
 from core.storage.records import Records, letters, projection, refusals, tenures
@@ -112,7 +121,7 @@ class RulesProjection:
         refused: list[refusals.DeadLetter] = []
         replayed: list[letters.Replayed] = []
         for entry in chunk.entries:
-            made = self._engine.apply(entry)
+            made = self._made(entry)
             if isinstance(entry, BatchEntry):
                 self.events += entry.batch.size
             elif isinstance(entry, EventEntry):
@@ -131,6 +140,15 @@ class RulesProjection:
         self._pending = (outputs, refused, replayed)
         self._folded = chunk.position
         self.busy_s += time.perf_counter() - began
+
+    def _made(self, entry: LogEntry) -> list[Output]:
+        if isinstance(entry, LeftOutEntry):
+            return []
+        try:
+            return self._engine.apply(entry)
+        except EstateError as error:
+            # Nothing that trying again could mend: the engine's state is half changed.
+            raise RuntimeError(f"the engine raised {type(error).__name__}: {error}") from error
 
     def _count(self, chunk: Chunk) -> None:
         for entry in chunk.entries:
@@ -205,6 +223,11 @@ class RulesProjection:
     def close(self) -> None:
         """Keep what was counted; there is nothing to release, the records are the collector's."""
         self._tally.close()
+
+    def letters(self, entry: LogEntry, index: int, reason: str, /) -> list[refusals.DeadLetter]:
+        """Return the letters of what of an entry is left out."""
+        found = rules_letters(entry, index, reason, self._log_id)
+        return found if self._tenure is None else steady_letters(entry, found)
 
     def done(self) -> dict[str, int]:
         """Return how many outputs and dead letters were stored."""

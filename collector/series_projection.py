@@ -10,9 +10,10 @@ import structlog
 
 from collector.feed import Chunk
 from collector.tally import Tally
-from core.contracts.codec import encode
+from core.contracts.codec import Event, encode
 from core.contracts.errors import EstateError
 from core.contracts.ledger import line_of
+from core.contracts.left_out import WHOLE, Watched
 from core.contracts.letters import Family, Origin, offset_ns
 from core.contracts.log import EVENT_FAMILIES, BatchEntry, EventEntry, LogEntry, ReplayEntry
 from core.contracts.ports import Point, Refusal, SeriesWriter
@@ -63,11 +64,15 @@ class SeriesProjection:
         """Write a chunk's points; a point that is refused for good becomes a dead letter."""
         if self._writer is None:
             raise RuntimeError("the projection is not open")
+        for entry in chunk.entries:
+            self._rehearse(entry, self._writer)
         made = [(entry, points_of(entry)) for entry in chunk.entries]
         points = [item for _, some in made for item in some]
         refused = self._writer.write(points, chunk.position)
         entries = {entry.pos: entry for entry in chunk.entries} if refused else {}
-        letters = [self._letter(points[r.index], r, entries) for r in refused]
+        letters = [
+            self._letter(points[r.index], r.reason, entries[points[r.index][0]]) for r in refused
+        ]
         self._count(made, points, refused, chunk.position)
         self.points += len(points) - len(refused)
         self.refused += len(refused)
@@ -105,11 +110,9 @@ class SeriesProjection:
         tally.kinds(kinds)
         tally.counted(position)
 
-    def _letter(
-        self, item: tuple[int, Point], refusal: Refusal, entries: dict[int, LogEntry]
-    ) -> refusals.DeadLetter:
+    def _letter(self, item: tuple[int, Point], reason: str, entry: LogEntry) -> refusals.DeadLetter:
         pos, point = item
-        line, log_id = line_of(entries[pos]), self._log_id
+        line, log_id = line_of(entry), self._log_id
         if self._steady:
             log_id = f"{point.site}.{point.event.device}.{point.event.kind}"
             pos = point.time_ns // 1000
@@ -119,7 +122,7 @@ class SeriesProjection:
             at=point.event.at,
             site=point.site,
             source=f"series:{point.event.kind}",
-            reason=refusal.reason,
+            reason=reason,
             raw=encode(point.event),
             log=log_id,
             origin=Origin(
@@ -133,6 +136,20 @@ class SeriesProjection:
             refusals.add_dead_letters(session, letters, self._clock.now_ms())
             self._tally.keep(session)
         self._tally.settle()
+
+    @staticmethod
+    def _rehearse(entry: LogEntry, writer: SeriesWriter) -> None:
+        """Where an entry is tried event by event: a store takes it whole, or loses its place."""
+        if isinstance(entry, BatchEntry) and isinstance(entry.batch.events, Watched):
+            for index, event in entry.batch.events:
+                writer.rehearse(_point(entry, index, event))
+
+    def letters(self, entry: LogEntry, index: int, reason: str, /) -> list[refusals.DeadLetter]:
+        """Return the letters of one event of an entry, or of all, as if the store refused them."""
+        found = points_of(entry)
+        if isinstance(entry, BatchEntry) and index != WHOLE:
+            found = [(entry.pos, _point(entry, i, e)) for i, e in entry.batch.events if i == index]
+        return [self._letter(item, reason, entry) for item in found]
 
     def needed_after(self) -> int:
         """Return the position that is durable in the store, and counted."""
@@ -182,6 +199,11 @@ def points_of(entry: LogEntry) -> list[tuple[int, Point]]:
         pos, site = entry.pos, entry.contents.site
         return [
             (pos, Point(event.at * 1_000_000 + offset, site, event))
-            for offset, event in entry.contents.events
+            for offset, event in entry.stored
         ]
     return []
+
+
+def _point(entry: BatchEntry, index: int, event: Event) -> Point:
+    offset = offset_ns(entry.batch.lane, entry.batch.seq, index)
+    return Point(event.at * 1_000_000 + offset, entry.site, event)

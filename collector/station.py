@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collector.adoptions import Adoptions, Ground
+from collector.caution import Notebook
 from collector.companion import Companion, Usage
 from collector.desk import Desk
 from collector.followers import STORES, Followers, at_once, store_projections
@@ -118,7 +119,9 @@ class Station:
             self._records, self.journal, self._clock, self._rules, self._ground
         )
         self._adoptions.activate()
-        self.ingest = Ingest(self.journal, self._clock, self._publish_receipt, holding)
+        self.ingest = Ingest(
+            self.journal, self._clock, self._publish_receipt, holding, self._adoptions.edges
+        )
         if holding is not None:
             settler = Settler(self.journal, holding, self.ingest)
             settler.start()
@@ -140,7 +143,11 @@ class Station:
             self._followers.append(Companion(settings, clock, journal, STORES))
         else:
             here += store_projections(settings, self._records, clock, log_id, self._site)
-        self._followers.append(Followers(journal, here))
+        self._followers.append(
+            Followers(
+                journal, here, Notebook(self._records, log_id, clock, steady=tenure is not None)
+            )
+        )
         for followers in self._followers:
             followers.start()
         self._stack.callback(lambda: at_once(followers.stop for followers in self._followers))

@@ -5,6 +5,7 @@ Pure: decisions carry their reason, so that each can be counted and tried.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -97,3 +98,64 @@ class Stream:
     def fail(self) -> None:
         """Note that the journal refused a batch: what follows it will be refused too."""
         self.accepted = self.committed
+
+
+#: Epochs that are remembered of one edge: it begins one with a new disk.
+MOST_EPOCHS = 16
+#: Devices that speak without an edge, each in a lane of its own.
+MOST_PLAIN = 50_000
+#: Edges that the topology does not name and that are listened to.
+MOST_STRANGERS = 10_000
+
+
+class Streams:
+    """Every lane of every epoch of every edge that was heard of, within bounds.
+
+    ``known`` are the ids of edges that are always listened to. ``forget`` removes lanes of the
+    journal if they are empty, and tells whether they were: an edge's oldest epoch goes when there
+    are too many, but only if the log holds nothing of it any more.
+    """
+
+    def __init__(self, known: frozenset[str], forget: Callable[[Iterable[str]], bool]) -> None:
+        self._known = known
+        self._forget = forget
+        self._edges: dict[tuple[str, str], dict[str, dict[Lane, Stream]]] = {}
+        self._strangers = 0
+
+    def lanes(self, site: str, edge: str, epoch: str) -> dict[Lane, Stream]:
+        """Return the lanes of an epoch by what is known of it; none where it was not heard of."""
+        return self._edges.get((site, edge), {}).get(epoch, {})
+
+    def all_epochs(self) -> list[tuple[str, str, str]]:
+        """Return (site, edge, epoch) of all that was heard of, an edge's newest epoch last."""
+        return [(*edge, epoch) for edge, epochs in self._edges.items() for epoch in epochs]
+
+    def epochs(self, site: str, edge: str) -> list[str]:
+        """Return the epochs of an edge, the oldest first."""
+        return list(self._edges.get((site, edge), ()))
+
+    def add(self, key: StreamKey) -> dict[Lane, Stream]:
+        """Return the lanes of a stream's epoch, remembering it whatever the bounds."""
+        return self.know(key.site, key.edge).setdefault(key.epoch, {})
+
+    def know(self, site: str, edge: str) -> dict[str, dict[Lane, Stream]]:
+        """Return the epochs of an edge, remembering it whatever the bounds."""
+        epochs = self._edges.get((site, edge))
+        if epochs is None:
+            epochs = self._edges[site, edge] = {}
+            self._strangers += edge not in self._known
+        return epochs
+
+    def admits(self, site: str, edge: str, epoch: str) -> bool:
+        """Tell whether an epoch of an edge is heard of, or there is room for it."""
+        epochs = self._edges.get((site, edge))
+        if epochs is None:
+            return edge in self._known or self._strangers < MOST_STRANGERS
+        if epoch in epochs or len(epochs) < MOST_EPOCHS:
+            return True
+        oldest = next(iter(epochs))
+        lanes = [StreamKey(site, edge, oldest, lane).journal_lane for lane in Lane]
+        if not self._forget(lanes):
+            return False
+        del epochs[oldest]
+        return True

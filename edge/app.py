@@ -25,7 +25,7 @@ from edge.driver import CommandRefusedError, Params
 from edge.home_assistant.bridge import Bridge
 from edge.local_rules.service import LocalRules
 from edge.metrics import EdgeMetrics, Evictions
-from edge.outbox import JOURNAL_BYTES, Outbox, open_journal
+from edge.outbox import Outbox, open_journal
 from edge.reload import Built
 from edge.runner import Runner
 from edge.tap import Tap
@@ -46,7 +46,7 @@ class EdgeApp:
         file: Path,
         *,
         broker: BrokerSettings | None = None,
-        journal_bytes: int = JOURNAL_BYTES,
+        journal_bytes: int | None = None,
         on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
         self._settings = settings
@@ -54,7 +54,7 @@ class EdgeApp:
         self._file = file
         self._config = reload.load(file)
         self._broker = broker or settings.broker
-        self._journal_bytes = journal_bytes
+        self._journal_bytes = journal_bytes or self._config.journal_bytes
         self._on_failure = on_failure
         self._evictions = Evictions()
         self._stack = AsyncExitStack()

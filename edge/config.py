@@ -21,6 +21,7 @@ from edge.driver import Driver, DriverContext
 from edge.drivers.settings import DriverSettings, Section
 from edge.home_assistant.settings import HomeAssistantSettings
 from edge.local_rules.settings import LocalRulesSettings
+from edge.outbox import JOURNAL_BYTES, LEAST_BYTES
 from edge.registry import DRIVERS
 
 Name = Annotated[str, Field(pattern=ID_PATTERN)]
@@ -62,6 +63,7 @@ class DeviceFacts(Section):
 class _EdgeFile(Section):
     edge: Name
     site: Name
+    journal_bytes: Annotated[int, Field(ge=LEAST_BYTES)] = JOURNAL_BYTES
     drivers: Annotated[list[dict[str, Any]], Field(max_length=2_000)]
     commands: CommandSettings = CommandSettings()
     devices: dict[Name, DeviceFacts] = Field(default_factory=dict)
@@ -83,6 +85,8 @@ class EdgeConfig:
     derive: DeriveSettings = field(default_factory=DeriveSettings)
     local_rules: LocalRulesSettings | None = None
     home_assistant: HomeAssistantSettings | None = None
+    journal_bytes: int = JOURNAL_BYTES
+    """What the outbox may take up on the disk."""
 
     def device_ids(self) -> tuple[str, ...]:
         """Return the ids of all devices of the edge."""
@@ -112,6 +116,7 @@ def from_raw(raw: Any, source: str, base: Path) -> EdgeConfig:
         derive=whole.derive,
         local_rules=whole.local_rules,
         home_assistant=whole.home_assistant,
+        journal_bytes=whole.journal_bytes,
     )
     seen: set[str] = set()
     for device in config.device_ids():

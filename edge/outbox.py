@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 
 #: The byte budget of an edge's journal; seven days at 20 events/s fit.
 JOURNAL_BYTES = 4 << 30
+#: The least that a file may say: a picture and a sealed batch, twice, or the notes of all lanes.
+LEAST_BYTES = 1 << 20
 #: How long an event may wait for company before its batch is sealed (real seconds).
 LINGER_S = 0.02
 #: A batch is sealed at this size (bytes), well below the brokers' usual packet limit.

@@ -12,7 +12,7 @@ compared with the log for as far as it reaches.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +20,17 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from collector.refused import SOURCE
+from core.contracts.around import read_around
 from core.contracts.errors import StoreUnavailableError
 from core.contracts.ledger import Account, Ledger, Stream
-from core.contracts.log import LogEntry, decode_entry
+from core.contracts.left_out import LeftOut
+from core.contracts.log import LogEntry
 from core.contracts.ports import SeriesReader
 from core.runtime.clock import ScaledClock
 from core.runtime.settings import Settings
 from core.storage.journal import JournalReader
-from core.storage.records import Records, refusals
+from core.storage.records import Records, cautions, refusals
 from core.storage.records.ledger import DAY_MS
 from core.storage.series import open_reader
 from estate.audit_accounts import Accounts, LogCheck, accounts_of
@@ -43,7 +46,8 @@ class Audit:
 
     ``log_from`` is the first entry that the log still holds (ms): of what is older nothing can
     be said. ``refused`` are the dead letters that the series store refused, by kind; ``letters``
-    those of what could not be read, against ``ledger.rejects``.
+    those of what could not be read, against ``ledger.rejects``. ``unfolded`` are those of what the
+    rules left out: the store has it, so that they are no part of the law.
     """
 
     ledger: Ledger
@@ -52,6 +56,7 @@ class Audit:
     letters: int
     log_from: int | None
     accounts: Accounts | None = None
+    unfolded: int = 0
 
     @property
     def journalled(self) -> int:
@@ -113,6 +118,8 @@ class Audit:
             f"{self.declared:,}, the rest stored"
         )
         yield from () if self.accounts is None else self.accounts.lines()
+        if self.unfolded:
+            yield f"{self.unfolded:,} dead letters are of what is stored and the rules left out"
         if self.ledger.abandoned:
             yield f"{self.ledger.abandoned} epochs were abandoned: a possible loss nobody can count"
         yield from (f"NOT EXACT: {problem}" for problem in self.problems())
@@ -130,6 +137,7 @@ class Audit:
             "stored": dict(self.stored),
             "logged": dict(self.ledger.kinds),
             "refused": dict(self.refused),
+            "left_out_by_rules": self.unfolded,
             "abandoned_epochs": self.ledger.abandoned,
             "log_from": self.log_from,
             "accounts": None if self.accounts is None else self.accounts.document(),
@@ -202,15 +210,17 @@ def audit_of(
     with closing(JournalReader(log)) as reader:
         reader.open()
         identity = reader.epoch()
+        with records.reading() as session:
+            unread = cautions.unread(session, identity)
         check = LogCheck(records, identity)
-        for chunk in _chunks(reader):
+        for chunk in _chunks(reader, unread):
             log_from = chunk[0].at if log_from is None else log_from
             ledger.fold(chunk)
             check.fold(chunk)
     with records.reading() as session:
-        _, refused = _letters(session, identity, start, end)
+        _, refused, unfolded = _letters(session, identity, start, end)
         since = max(start, log_from or 0) if check.trimmed else start
-        letters, _ = _letters(session, identity, since, end)
+        letters, _, _ = _letters(session, identity, since, end)
         for loss in refusals.counted_losses(session):
             # Also those whose notes the log has trimmed by now.
             stream = Stream(loss.site, loss.edge, loss.epoch, loss.lane)
@@ -225,13 +235,15 @@ def audit_of(
         if ledger.kinds:
             raise
         stored, accounts = Counter(), None
-    return Audit(ledger, stored, refused, letters, log_from, accounts)
+    return Audit(ledger, stored, refused, letters, log_from, accounts, unfolded)
 
 
-def _chunks(reader: JournalReader) -> Iterator[list[LogEntry]]:
+def _chunks(reader: JournalReader, unread: Mapping[int, list[LeftOut]]) -> Iterator[list[LogEntry]]:
     after = 0
     while entries := reader.read(after, limit=_AT_ONCE):
-        yield [decode_entry(e.lane, e.pos, e.seq, e.at, e.body) for e in entries]
+        yield [
+            read_around(e.lane, e.pos, e.seq, e.at, e.body, unread.get(e.pos, ())) for e in entries
+        ]
         after = entries[-1].pos
 
 
@@ -249,16 +261,15 @@ def _outbox(ledger: Ledger, path: Path) -> None:
             account.not_held += max(last - account.last - account.beyond - held[0], 0)
 
 
-def _letters(session: Session, log: str, start: int, end: int) -> tuple[int, Counter[str]]:
-    """Return how many dead letters tell of what could not be read, and the refused by kind."""
+def _letters(session: Session, log: str, start: int, end: int) -> tuple[int, Counter[str], int]:
+    """Return the dead letters of what could not be read, of what was refused, and of the rules."""
     counts = refusals.count_by_source(session, log, start, end)
     refused = Counter(
         {source.removeprefix("series:"): n for source, n in counts.items() if _is_series(source)}
     )
-    others = sum(
-        n for source, n in counts.items() if not _is_series(source) and source[:6] != "media/"
-    )
-    return others, refused
+    unfolded = sum(n for source, n in counts.items() if source.startswith(SOURCE))
+    media = sum(n for source, n in counts.items() if source.startswith("media/"))
+    return sum(counts.values()) - refused.total() - unfolded - media, refused, unfolded
 
 
 def _is_series(source: str) -> bool:

@@ -116,7 +116,7 @@ class Engine:
         if isinstance(entry, BatchEntry):
             self._batch(entry)
         elif isinstance(entry, TickEntry):
-            self._tick(entry.at)
+            self._tick(entry)
         elif isinstance(entry, EventEntry):
             self._single(entry)
         elif isinstance(entry, ActivationEntry):
@@ -141,9 +141,14 @@ class Engine:
             if loss is not None:
                 self.live.outputs.append(loss)
 
-    def _tick(self, at: int) -> None:
+    def _tick(self, entry: TickEntry) -> None:
+        at, gate = entry.at, entry.gate
         now_q = self.live.now_q = self.timers.tick(at)
+        number = -1
         while (timer := self.timers.pop(now_q)) is not None:
+            number += 1
+            if gate is not None and not gate(number):
+                continue
             if timer.what is What.CELL:
                 self._cell_due(timer.rule, timer.key, timer.at)
                 continue

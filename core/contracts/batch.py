@@ -8,8 +8,11 @@ journal committed it and never changes, so a digest over it recognises a reused 
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -116,6 +119,12 @@ _version: msgspec.json.Decoder[_Versioned] = msgspec.json.Decoder(_Versioned)
 _envelope: msgspec.json.Decoder[Envelope] = msgspec.json.Decoder(Envelope)
 _IMMUTABLE = b'"sealed_at"'
 _EVENTS = b'"events":['
+#: What :func:`envelope` writes before the part that comes from the edge's disk.
+_front = re.compile(
+    rb'\{"edge":"[^"\\]{1,64}","epoch":"[^"\\]{8,40}","lane":"[a-z]+","seq":[0-9]{1,16},'
+    rb'"oldest":[0-9]{1,16},'
+)
+_NOTHING: Mapping[int, str] = MappingProxyType({})
 
 
 def seal(events: list[bytes], sealed_at: int) -> bytes:
@@ -150,6 +159,17 @@ def decode_envelope(payload: bytes) -> Envelope:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         _check_version(payload)
         raise ContractError(f"the batch's envelope cannot be read: {error}") from None
+
+
+def decode_front(payload: bytes) -> Envelope | None:
+    """Read the envelope of a batch of which the rest is damaged, if :func:`envelope` wrote it."""
+    front = _front.match(payload)
+    if front is None:
+        return None
+    try:
+        return _envelope.decode(front[0][:-1] + b"}")
+    except msgspec.MsgspecError:
+        return None
 
 
 def decode_batch(payload: bytes) -> Batch:
@@ -187,7 +207,21 @@ def _check_version(payload: bytes) -> None:
         )
 
 
-def _decode_slowly(payload: bytes) -> Batch:
+def decode_by_event(
+    payload: bytes, crashed: Mapping[int, str], before: Callable[[int], None]
+) -> Batch:
+    """Decode a batch as :func:`decode_batch` does, telling ``before`` of each event's index.
+
+    The events that ``crashed`` names are not touched but refused, for the reason given there.
+    """
+    return _decode_slowly(payload, crashed, before)
+
+
+def _decode_slowly(
+    payload: bytes,
+    crashed: Mapping[int, str] = _NOTHING,
+    before: Callable[[int], None] = lambda _: None,
+) -> Batch:
     _check_version(payload)
     try:
         raw = _slow.decode(payload)
@@ -202,6 +236,10 @@ def _decode_slowly(payload: bytes) -> Batch:
     events: list[tuple[int, Event]] = []
     rejects: list[Reject] = []
     for index, item in enumerate(raw.events):
+        if (reason := crashed.get(index)) is not None:
+            rejects.append(Reject(index, reason, "", bytes(item)[:MAX_RAW_BYTES]))
+            continue
+        before(index)
         try:
             events.append((index, check_event(bytes(item), raw.lane)))
         except ContractError as refused:

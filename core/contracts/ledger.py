@@ -21,6 +21,7 @@ from core.contracts.log import (
     UNREADABLE,
     BatchEntry,
     EventEntry,
+    LeftOutEntry,
     LogEntry,
     MediaEntry,
     ReplayEntry,
@@ -80,6 +81,8 @@ def _stream_of(entry: LogEntry) -> Stream | None:
         return Stream(entry.site, edge or "", "", PLAIN if edge is None else CONTROL)
     if isinstance(entry, ReplayEntry):
         return Stream(entry.contents.site, "", "", REPLAY)
+    if isinstance(entry, LeftOutEntry):
+        return _stream_of(entry.entry)
     if isinstance(entry, UnreadableEntry):
         origin = of_lane(entry.at, entry.message.topic, entry.seq)
         if origin.family is Family.BATCH:
@@ -92,13 +95,15 @@ def received_of(entry: LogEntry) -> Received:
     """Return what an entry brought."""
     if isinstance(entry, BatchEntry):
         batch = entry.batch
-        return Received(batch.seq, len(batch.events), len(batch.rejects))
+        return Received(batch.seq, len(batch.events) + entry.left_out, len(batch.rejects))
     if isinstance(entry, MediaEntry):
         return Received(entry.header.seq, 1, 0)
     if isinstance(entry, EventEntry):
         return Received(0, 1, 0)
     if isinstance(entry, ReplayEntry):
-        return Received(0, len(entry.contents.events), len(entry.contents.rejects))
+        return Received(0, len(entry.stored), len(entry.contents.rejects))
+    if isinstance(entry, LeftOutEntry):
+        return received_of(entry.entry)
     if isinstance(entry, UnreadableEntry):
         is_batch = of_lane(entry.at, entry.message.topic, entry.seq).family is Family.BATCH
         return Received(entry.seq if is_batch else 0, 0, 1)
@@ -255,4 +260,4 @@ def _events(entry: LogEntry) -> Iterator[Event]:
     elif isinstance(entry, EventEntry):
         yield entry.event
     elif isinstance(entry, ReplayEntry):
-        yield from (event for _, event in entry.contents.events)
+        yield from (event for _, event in entry.stored)

@@ -47,6 +47,8 @@ class Family(StrEnum):
     """A message of which not even the sender's numbering could be read."""
     POINT = "point"
     """An event that the series store refused."""
+    RULES = "rules"
+    """An event that the rules could not fold; the series store has it."""
 
 
 class LetterState(StrEnum):
@@ -112,6 +114,9 @@ def open_letter(origin: Origin, raw: bytes) -> Contents:
     """Read a letter by the same rules as what arrives; raise :class:`ContractError` as they do."""
     if origin.family is Family.EVENT:
         event = check_event(raw, Lane(origin.lane))
+        return Contents(origin.site, origin.edge, origin.epoch, [(origin.offset_ns, event)])
+    if origin.family is Family.RULES:
+        event = decode_event(raw)
         return Contents(origin.site, origin.edge, origin.epoch, [(origin.offset_ns, event)])
     if origin.family is Family.POINT:
         return Contents(origin.site, events=[(origin.offset_ns, decode_event(raw))])

@@ -17,6 +17,7 @@ journalled it; the log is totally ordered by ``pos``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +33,15 @@ from core.contracts.batch import (
 )
 from core.contracts.codec import Event, decode_event, encode
 from core.contracts.errors import ContractError, NewerVersionError
-from core.contracts.letters import MAX_WHOLE_BYTES, Contents, Origin, Replay, of_event, of_lane
+from core.contracts.letters import (
+    MAX_WHOLE_BYTES,
+    Contents,
+    Family,
+    Origin,
+    Replay,
+    of_event,
+    of_lane,
+)
 from core.contracts.letters import open_letter as open_again
 
 BATCH = "batch"
@@ -69,12 +78,13 @@ def control_lane(site: str, edge: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class BatchEntry:
-    """A batch of an edge."""
+    """A batch of an edge, without the ``left_out`` events that crash whoever uses it."""
 
     pos: int
     at: int
     site: str
     batch: Batch
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +112,14 @@ class EventEntry:
 
 @dataclass(frozen=True, slots=True)
 class TickEntry:
-    """A second has passed; ``at`` is the collector's time."""
+    """A second has passed; ``at`` is the collector's time.
+
+    ``gate`` is asked before each timer that is due, by its number in this tick, if it may run.
+    """
 
     pos: int
     at: int
+    gate: Callable[[int], bool] | None = None
 
 
 class Activation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -152,6 +166,20 @@ class ReplayEntry:
     replay: Replay
     contents: Contents
 
+    @property
+    def stored(self) -> list[tuple[int, Event]]:
+        """Return what of it the series store is to take: not what it has already."""
+        return [] if self.replay.origin.family is Family.RULES else self.contents.events
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOutEntry:
+    """An entry that crashes whoever uses it: it came, and nothing more is done with it."""
+
+    pos: int
+    at: int
+    entry: LogEntry
+
 
 LogEntry = (
     BatchEntry
@@ -161,6 +189,7 @@ LogEntry = (
     | ActivationEntry
     | UnreadableEntry
     | ReplayEntry
+    | LeftOutEntry
 )
 
 

@@ -123,6 +123,10 @@ class SeriesWriter(Protocol):
         """Return the log position through which everything has been written (0: nothing)."""
         ...
 
+    def rehearse(self, point: Point) -> None:
+        """Do with one point what ``write`` does with many, but store nothing."""
+        ...
+
     def write(self, points: Sequence[tuple[int, Point]], position: int) -> list[Refusal]:
         """Store points, each with its own log position, and then ``position``; return refusals."""
         ...

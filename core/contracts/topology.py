@@ -301,4 +301,4 @@ def narrowed(topology: Topology, site: str) -> dict[str, Any]:
             "groups": [],
         }
     )
-    return part.model_dump(mode="json", exclude_unset=True)
+    return part.model_dump(mode="json", exclude_defaults=True)

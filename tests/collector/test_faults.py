@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from collector.caution import Notebook
 from collector.edges import EdgeRegister
 from collector.feed import Chunk, Feed
 from collector.projector import Projector
@@ -17,10 +18,12 @@ from collector.ticker import Ticker
 from core.contracts.batch import EdgeStatus, LaneStatus
 from core.contracts.codec import encode
 from core.contracts.errors import StoreUnavailableError
-from core.contracts.log import TICK
+from core.contracts.log import TICK, LogEntry
 from core.runtime.clock import ScaledClock
 from core.runtime.link import Message
 from core.storage.journal import Append, Journal, LaneBounds, OnFull
+from core.storage.records import Records
+from core.storage.records.refusals import DeadLetter
 from edge.receipts import credible
 
 CLOCK = ScaledClock()
@@ -39,6 +42,13 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
     journal.open()
     yield journal
     journal.close()
+
+
+@pytest.fixture
+def notebook(tmp_path: Path) -> Iterator[Notebook]:
+    records = Records(f"sqlite:///{tmp_path}/records.sqlite").open()
+    yield Notebook(records, "log", CLOCK)
+    records.close()
 
 
 class Shaky:
@@ -65,12 +75,15 @@ class Shaky:
     def close(self) -> None:
         pass
 
+    def letters(self, entry: LogEntry, index: int, reason: str, /) -> list[DeadLetter]:
+        return []
+
     def done(self) -> dict[str, int]:
         return {"seen": len(self.seen)}
 
 
 def test_a_projector_gets_the_lanes_that_it_wants_and_passes_over_the_rest(
-    journal: Journal,
+    journal: Journal, notebook: Notebook
 ) -> None:
     shaky = Shaky()
     shaky.faults, shaky.families = [], frozenset({TICK})
@@ -78,7 +91,7 @@ def test_a_projector_gets_the_lanes_that_it_wants_and_passes_over_the_rest(
     lanes = [TICK, "media/s/e/epoch-1", TICK, "media/s/e/epoch-1"]
     for lane in lanes:
         journal.append(Append(lane, b"", CLOCK.now_ms(), events=0)).result()
-    projector = Projector(shaky, Feed(journal, shaky.families))
+    projector = Projector(shaky, Feed(journal, shaky.families), notebook)
     projector.start()
     until(lambda: projector.position == len(lanes))
     projector.stop()
@@ -87,11 +100,11 @@ def test_a_projector_gets_the_lanes_that_it_wants_and_passes_over_the_rest(
 
 
 def test_a_projector_survives_a_store_that_is_down_and_a_bug(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
+    journal: Journal, notebook: Notebook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("collector.projector._BACKOFF_S", (0.01, 0.05))
     shaky = Shaky()
-    projector = Projector(shaky, Feed(journal))
+    projector = Projector(shaky, Feed(journal), notebook)
     projector.start()
     for _ in range(3):
         journal.append(Append(TICK, b"", 1, events=0)).result()

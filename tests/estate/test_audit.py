@@ -15,7 +15,7 @@ from core.contracts.batch import Batch, Reject
 from core.contracts.codec import Event, make_event
 from core.contracts.events import Lane
 from core.contracts.ledger import Ledger, Stream
-from core.contracts.log import BatchEntry, EventEntry, LogEntry
+from core.contracts.log import BatchEntry, EventEntry, LogEntry, Unreadable, UnreadableEntry
 from core.contracts.ports import Point
 from core.runtime.settings import Settings
 from core.storage.journal import Append, Journal, OnFull
@@ -77,6 +77,14 @@ def test_what_came_once_and_is_stored_is_exact() -> None:
     told = found(ledger(batch(1, reading(1)), batch(2, reading(2), rejects=1)), 1, meter_reading=2)
     assert told.exact, list(told.problems())
     assert (told.journalled, told.dead, told.declared) == (3, 1, 0)
+
+
+def test_a_batch_that_is_one_letter_is_there_once() -> None:
+    lane = f"batch/s/e/{EPOCH}/reading"
+    letter = UnreadableEntry(2, 2_000, Unreadable(lane, "of a newer version", b"{}"), seq=2)
+    told = found(ledger(batch(1, reading(1)), letter, batch(3, reading(3))), 1, meter_reading=2)
+    assert told.exact, list(told.problems())
+    assert (told.journalled, told.dead) == (3, 1)
 
 
 def test_what_was_dropped_and_counted_is_exact() -> None:

@@ -20,12 +20,22 @@ def schedule(world: World) -> None:
         fault = chance.choice(_FAULTS)
         when = chance.uniform(0.0, world.seconds)
         world.scheduler.at(when, lambda fault=fault: fault(world))
-    if world.tight:  # an outage, so that something has to go
-        world.scheduler.at(
-            chance.uniform(0.5, 2.0), lambda: world.network.crash(wipe=True, seconds=6.0)
-        )
+    if world.tight:
+        world.scheduler.at(chance.uniform(0.5, 2.0), lambda: _outage(world))
     if chance.random() < 0.12:
         _plan_restore(world)
+
+
+def _outage(world: World) -> None:
+    """Let nothing through for a while, so that small outboxes have to evict.
+
+    Where only the receipts are cut off, what is evicted may have arrived.
+    """
+    if world.chance.random() < 0.5:
+        world.network.crash(wipe=True, seconds=6.0)
+        return
+    for edge in world.edges:
+        world.network.cut(edge.name, up=False, down=True, seconds=8.0)
 
 
 def mend(world: World) -> None:

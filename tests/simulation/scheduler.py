@@ -22,7 +22,7 @@ Failure = tuple[str, str]
 
 
 #: A run takes some thousand steps; more are a circle in which no time passes.
-_MOST_STEPS = 60_000
+_MOST_STEPS = 30_000
 
 
 class Process:

@@ -43,7 +43,7 @@ def plan(
     edge: str, chance: random.Random, start_ms: int, seconds: float, *, brisk: bool
 ) -> list[Emission]:
     """Return an edge's observations over so many seconds, in their order."""
-    rate = 6.0 if brisk else chance.choice([0.5, 1.0, 3.0])
+    rate = 9.0 if brisk else chance.choice([0.5, 1.0, 3.0])
     moment, number = chance.uniform(0.2, 2.0), 0
     alarms: dict[str, bool] = {}
     found: list[Emission] = []

@@ -60,5 +60,5 @@ class Watch:
                 self._broken(f"{head.edge} {head.lane} {head.seq}: beyond the window of {held}")
 
     def _broken(self, what: str) -> None:
-        if what not in self._world.broken:
-            self._world.broken.append(what)
+        # The run ends here: what follows from a broken law says nothing more.
+        self._world.scheduler.failures.append(("watch", what))

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from core.storage.journal import least_budget
+from edge.outbox import WINDOW
 from tests.simulation import faults, law
 from tests.simulation.disk import Disks
 from tests.simulation.network import Network
@@ -55,7 +57,7 @@ class World:
             self.start_ms += 86_400_000 - int(self.seconds * 500)  # across midnight
         names = edge_names(self.chance)
         # Small outboxes evict; large ones never do.
-        self.budget = self.chance.choice([_ROOMY, _ROOMY, _ROOMY, 14_000])
+        self.budget = self.chance.choice([_ROOMY, _ROOMY, _ROOMY, least_budget(WINDOW)])
         self.tight = self.budget < _ROOMY
         self.edges = [
             Edge(

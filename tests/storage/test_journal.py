@@ -23,7 +23,7 @@ from core.contracts.errors import (
     JournalError,
     JournalFullError,
 )
-from core.storage.journal import Append, Journal, OnFull, Tombstone, schema
+from core.storage.journal import Append, Journal, OnFull, Tombstone, least_budget, schema
 
 PRIORITY = {"event": 0, "state": 1, "reading": 2, "media": 3}
 
@@ -373,6 +373,22 @@ def test_years_of_evictions_are_declared_without_end(tmp_path: Path) -> None:
     assert ranges[0][0] == 1
     assert all(a[1] + 1 == b[0] for a, b in itertools.pairwise(ranges))
     assert ranges[-1][1] + 1 == held[0].seq
+    journal.close()
+
+
+def test_a_budget_that_its_own_notes_would_outgrow_is_refused(tmp_path: Path) -> None:
+    def made(budget: int) -> Journal:
+        return Journal(
+            tmp_path / "j", owner="e", budget=budget, on_full=OnFull.EVICT, note=note, window=32
+        )
+
+    with pytest.raises(ValueError, match="notes need 21120 at least"):
+        made(least_budget(32) - 1)
+    journal = made(least_budget(32))
+    journal.open()
+    for _ in range(500):
+        journal.append(entry("event", bytes(200))).result()
+    assert journal.size <= journal.budget
     journal.close()
 
 

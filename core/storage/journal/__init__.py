@@ -14,6 +14,7 @@ from core.storage.journal.model import (
     OnFull,
     Placed,
     Tombstone,
+    least_budget,
 )
 from core.storage.journal.port import FollowedLog, Log, LogReader
 from core.storage.journal.reader import JournalReader
@@ -33,4 +34,5 @@ __all__ = [
     "OnFull",
     "Placed",
     "Tombstone",
+    "least_budget",
 ]

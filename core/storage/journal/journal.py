@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -25,10 +24,11 @@ from core.storage.journal.model import (
     OnFull,
     Placed,
     Tombstone,
+    least_budget,
 )
 from core.storage.journal.reader import JournalReader
 from core.storage.journal.schema import open_file
-from core.storage.journal.work import Work, size_of
+from core.storage.journal.works import Group, Work, Works, size_of
 from core.storage.locks import FileLock
 
 log = structlog.get_logger(__name__)
@@ -37,9 +37,7 @@ T = TypeVar("T")
 #: Encodes tombstones as an entry of their own, which is appended in the evicting transaction.
 Note = Callable[[list[Tombstone]], Append]
 
-_GROUP = 512
 _STONES_A_NOTE = 500
-_GROUP_BYTES = 32 << 20
 
 
 class Journal:
@@ -48,7 +46,8 @@ class Journal:
     Appends from any thread are committed in groups by one writer thread; a returned future is
     done when its entries are on the disk. ``owner`` names who the file belongs to, ``window``
     how many entries beyond a receipt may have been sent (their loss is uncertain, so each gets
-    a tombstone of its own when it is evicted).
+    a tombstone of its own when it is evicted). Raises ValueError on a budget below
+    :func:`least_budget`.
     """
 
     def __init__(
@@ -64,6 +63,8 @@ class Journal:
     ) -> None:
         if on_full is OnFull.EVICT and note is None:
             raise ValueError("a journal that evicts needs a note for its tombstones")
+        if on_full is OnFull.EVICT and budget < (least := least_budget(window)):
+            raise ValueError(f"a budget of {budget} bytes: its own notes need {least} at least")
         self._path = path
         self._owner = owner
         self._budget = budget
@@ -73,7 +74,7 @@ class Journal:
         self._on_failure = on_failure
         self._lock = FileLock(path)
         self._ballast = Ballast(path)
-        self._queue: queue.SimpleQueue[tuple[Work, Future[Any]] | None] = queue.SimpleQueue()
+        self._works = Works()
         self._thread: threading.Thread | None = None
         self._committed = threading.Condition()
         self._position = 0
@@ -121,7 +122,7 @@ class Journal:
         if self._thread is None:
             return
         self._closed = True
-        self._queue.put(None)
+        self._works.close()
         self._thread.join()
         self._thread = None
         try:
@@ -205,6 +206,13 @@ class Journal:
         """
         return self._submit(lambda: self._lanes.retain(since, batch))
 
+    def forget(self, *lanes: str) -> Future[bool]:
+        """Forget lanes and their numbering, if all of them are empty; tell whether they were.
+
+        A lane of that name would begin at 1 again: only for what nobody will ever continue.
+        """
+        return self._submit(lambda: self._lanes.forget(lanes))
+
     def new_epoch(self) -> str:
         """Begin a new epoch: a new UUID, and each lane is numbered from 1 again; wait for it."""
         self.epoch = self._ask(self._lanes.renew)
@@ -274,21 +282,21 @@ class Journal:
         elif self._closed or self._thread is None:
             future.set_exception(JournalError(f"{self._path}: the journal is not open"))
         else:
-            self._queue.put((Work(action, size_of(appends), weight), future))
+            self._works.put(Work(action, size_of(appends), weight), future)
         return future
 
     def _ask(self, question: Callable[[], T]) -> T:
         return self._submit(question).result()
 
     def _run(self) -> None:
-        group: list[tuple[Work, Future[Any]]] = []
+        group: Group = []
         try:
-            while (first := self._queue.get()) is not None:
-                group, last = self._gather(first)
-                self._commit(group)
+            is_last = False
+            while not is_last:
+                group, is_last = self._works.gather()
+                if group:
+                    self._commit(group)
                 group = []
-                if last:
-                    break
             self._drain(JournalError("it was closed"), [])
         except BaseException as error:
             # Whoever waits learns it; a journal that cannot write must not look alive.
@@ -298,22 +306,7 @@ class Journal:
             if self._on_failure is not None:
                 self._on_failure(error)
 
-    def _gather(
-        self, first: tuple[Work, Future[Any]]
-    ) -> tuple[list[tuple[Work, Future[Any]]], bool]:
-        group, size = [first], first[0].weight
-        while len(group) < _GROUP and size < _GROUP_BYTES:
-            try:
-                item = self._queue.get_nowait()
-            except queue.Empty:
-                break
-            if item is None:
-                return group, True
-            group.append(item)
-            size += item[0].weight
-        return group, False
-
-    def _commit(self, group: list[tuple[Work, Future[Any]]]) -> None:
+    def _commit(self, group: Group) -> None:
         """Run a group in one transaction; a work that fails is undone alone."""
         try:
             results = self._transaction(group)
@@ -327,7 +320,7 @@ class Journal:
             else:
                 future.set_result(result)
 
-    def _transaction(self, group: list[tuple[Work, Future[Any]]]) -> list[Any]:
+    def _transaction(self, group: Group) -> list[Any]:
         results: list[Any] = []
         self._connection.execute("BEGIN IMMEDIATE")
         try:
@@ -365,7 +358,7 @@ class Journal:
         finally:
             self._lanes.reload()
 
-    def _rescue(self, group: list[tuple[Work, Future[Any]]], error: Exception) -> list[Any]:
+    def _rescue(self, group: Group, error: Exception) -> list[Any]:
         """Try once more on a full disk, having made room; else refuse."""
         if "full" in str(error):
             try:
@@ -390,16 +383,8 @@ class Journal:
     def _limit(self) -> int:
         return self._budget if self._ceiling is None else min(self._budget, self._ceiling)
 
-    def _drain(self, error: BaseException, group: list[tuple[Work, Future[Any]]]) -> None:
-        waiting = list(group)
-        while True:
-            try:
-                item = self._queue.get_nowait()
-            except queue.Empty:
-                break
-            if item is not None:
-                waiting.append(item)
-        for _, future in waiting:
+    def _drain(self, error: BaseException, group: Group) -> None:
+        for _, future in [*group, *self._works.rest()]:
             if not future.done():
                 future.set_exception(JournalError(f"{self._path}: the writer has ended: {error!r}"))
 

@@ -192,6 +192,19 @@ class Lanes:
         through = min(behind, limit, limit if first_kept is None else first_kept - 1)
         return self._delete("pos <= ?", (through,))
 
+    def forget(self, names: Sequence[str]) -> bool:
+        """Remove lanes that hold no entry; return False, having removed none, if one does."""
+        found = [self._lanes[name] for name in names if name in self._lanes]
+        for lane in found:
+            if self._connection.execute(
+                "SELECT 1 FROM entry WHERE lane = ? LIMIT 1", (lane.id,)
+            ).fetchone():
+                return False
+        for lane in found:
+            self._connection.execute("DELETE FROM lane WHERE id = ?", (lane.id,))
+            del self._lanes[lane.name]
+        return True
+
     def _delete(self, where: str, values: tuple[int, ...]) -> int:
         (size,) = self._connection.execute(
             f"SELECT coalesce(sum(size), 0) FROM entry WHERE {where}",  # noqa: S608

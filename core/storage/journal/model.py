@@ -12,6 +12,19 @@ from core.contracts.errors import JournalError
 ENTRY_OVERHEAD = 64
 
 
+#: About what the note of one entry that may have arrived takes, when that entry is dropped.
+_NOTE_BYTES = 320
+
+
+def least_budget(window: int) -> int:
+    """Return the fewest bytes that a journal which evicts can work with.
+
+    The notes of a whole window, one an entry, must leave as much room again: else they outgrow
+    the budget, drop each other, and each time a longer note takes their place.
+    """
+    return 2 * _NOTE_BYTES * (window + 1)
+
+
 class OnFull(StrEnum):
     """What a journal does when its byte budget is used up."""
 

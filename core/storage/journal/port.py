@@ -94,6 +94,10 @@ class Log(FollowedLog, Protocol):
         """Return the digest kept with an entry; None where it is gone."""
         ...
 
+    def forget(self, *lanes: str) -> Future[bool]:
+        """Forget lanes and their numbering if all of them are empty; tell whether they were."""
+        ...
+
     def cursors(self) -> dict[str, int]:
         """Return the named readers' places."""
         ...

@@ -11,6 +11,8 @@ from core.storage.records.sql import upsert_statement
 DEAD_LETTERS = "dead_letters"
 DEAD_LETTERS_TRIMMED = "dead_letters_trimmed"
 DEAD_LETTERS_REPLAYED = "dead_letters_replayed"
+#: Dead letters of what crashed a projection and is left out by it (ADR 0028).
+LEFT_OUT = "left_out"
 #: Events of unknown senders for which the list had no room; they are stored like all others.
 UNKNOWN_UNLISTED = "unknown_events_unlisted"
 #: Grows with every adoption, so that the collector sees one by looking at a number.

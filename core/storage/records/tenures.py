@@ -16,7 +16,7 @@ from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
 from core.contracts.errors import InUseError
-from core.storage.records import counters
+from core.storage.records import cautions, counters
 from core.storage.records.errors import LostSiteError, NotFoundError
 from core.storage.records.models import CursorRow, NodeRow
 from core.storage.records.sql import upsert
@@ -150,6 +150,7 @@ def take(session: Session, site: str, name: str, log: str) -> Taken | None:
     )
     if old:
         session.execute(delete(CursorRow).where(CursorRow.projector.endswith(f"/{old}")))
+        cautions.forget(session, old)
     row.collector, row.log, row.since = name, log, now
     row.term += 1
     session.flush()

@@ -245,6 +245,19 @@ class DayFile:
             self._connection = None
 
 
+def rehearse(point: Point) -> None:
+    """Make a hot row of one point, for whoever looks for the one that cannot be made."""
+    event = point.event
+    events = HotEvents()
+    events.series.append(0)
+    events.times.append(point.time_ns % DAY_NS)
+    events.late.append(event.seen - event.at)
+    events.data.append(encode_data(event.data))
+    if event.id is not None:
+        events.refs[0] = event.id
+    events.row()
+
+
 def _series_id(connection: sqlite.Connection, key: Key) -> int:
     find = "SELECT id FROM series WHERE device = ? AND kind = ? AND site = ?"
     row = connection.execute(find, key).fetchone()

@@ -44,7 +44,7 @@ from core.contracts.ports import Point, Refusal
 from core.runtime.clock import Clock, ScaledClock
 from core.storage import sqlite
 from core.storage.series.columns import UNREADABLE
-from core.storage.series.days import DAY_MS, DAY_NS, DayFile, date_of
+from core.storage.series.days import DAY_MS, DAY_NS, DayFile, date_of, rehearse
 from core.storage.series.manifest import Manifest
 from core.storage.series.rollup import Roller
 from core.storage.series.sealing import SealingPlan
@@ -123,6 +123,10 @@ class EmbeddedWriter:
     def position(self) -> int:
         """Return the log position through which everything is stored durably (0: nothing)."""
         return self._durable
+
+    def rehearse(self, point: Point) -> None:
+        """Do with one point what :meth:`write` does with many, but store nothing."""
+        rehearse(point)
 
     def write(self, points: Sequence[tuple[int, Point]], position: int) -> list[Refusal]:
         """Store points, each with its log position, then ``position``; return refusals.

@@ -75,6 +75,10 @@ class InfluxWriter:
         """Return the log position through which everything is stored (0: nothing)."""
         return self._durable
 
+    def rehearse(self, point: Point) -> None:
+        """Do with one point what :meth:`write` does with many, but store nothing."""
+        line_of(point)
+
     def write(self, points: Sequence[tuple[int, Point]], position: int) -> list[Refusal]:
         """Store points, each with its log position, then ``position``; return refusals.
 
