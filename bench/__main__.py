@@ -39,18 +39,16 @@ def main() -> None:
     options = parser.parse_args()
     lines = []
     for row in _rows(options):
-        if row is not None:
-            print(row, flush=True)
-            lines.append(row)
+        print(row, flush=True)
+        lines.append(row)
     if options.keep:
         _keep(lines)
 
 
-def _rows(options: argparse.Namespace) -> Iterator[str | None]:
-    """Yield the rows, each when it is measured; None for what is not installed."""
-    yield throughput.measure(100, options.events)
-    yield throughput.measure(100, options.events, influx=True)
-    yield throughput.measure(1, options.singles)
+def _rows(options: argparse.Namespace) -> Iterator[str]:
+    """Yield the rows, each when it is measured."""
+    yield from throughput.rows(100, options.events)
+    yield from throughput.rows(1, options.singles)
     for rate in (1_000, 10_000):
         latency = _latency(options.seconds, rate)
         yield (

@@ -7,8 +7,10 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from bench.parts import Cost, broker, cost, influxdb, part, write_settings, write_topology
 from bench.wire import SITE, BenchEdge, Generator, prepare
@@ -16,6 +18,7 @@ from core.runtime import settings
 from core.runtime.broker import free_port
 from core.storage.series import open_reader
 
+T = TypeVar("T")
 _EDGES = 4
 
 
@@ -30,29 +33,36 @@ class Throughput:
     broker: Cost
 
 
-def measure(size: int, events: int, *, influx: bool = False) -> str | None:
-    """Return the row of the benchmark's table; None where InfluxDB is not installed."""
+def rows(size: int, events: int) -> Iterator[str]:
+    """Yield a row for each store, with its ratio to both floors; InfluxDB's if it is there."""
+    floors = {"SQLite": _in(lambda folder: _floor(size, events, folder, None))}
+    influx = _in(lambda folder: _on_influx(folder, lambda url: _floor(size, events, folder, url)))
+    if influx is not None:
+        floors["InfluxDB"] = influx
+    yield _row(f"batches of {size}", floors, _in(lambda folder: whole(size, events, folder)))
+    if influx is not None:
+        found = _in(lambda folder: _on_influx(folder, lambda url: whole(size, events, folder, url)))
+        assert found is not None  # noqa: S101 - it was installed a moment ago
+        yield _row(f"batches of {size} into InfluxDB 1.x", floors, found)
+
+
+def _in(do: Callable[[Path], T]) -> T:
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        if not influx:
-            return _row(size, _floor(size, events, folder, None), whole(size, events, folder), "")
-        with influxdb(folder) as url:
-            if url is None:
-                return None
-            floor = _floor(size, events, folder, url)
-        again = folder / "again"
-        again.mkdir()
-        with influxdb(again) as url:
-            return _row(size, floor, whole(size, events, again, url), ", InfluxDB 1.x")
+        return do(Path(name))
 
 
-def _row(size: int, floor: float, whole: Throughput, store: str) -> str:
+def _on_influx(folder: Path, do: Callable[[str], T]) -> T | None:
+    with influxdb(folder) as url:
+        return None if url is None else do(url)
+
+
+def _row(what: str, floors: dict[str, float], found: Throughput) -> str:
+    ratios = ", ".join(f"{found.stored / floor:.2f} × {name}'s" for name, floor in floors.items())
     return (
-        f"| batches of {size}{store} | floor {floor:,.0f}/s | receipts {whole.receipts:,.0f}/s "
-        f"| stored, rules done {whole.stored:,.0f}/s ({whole.stored / floor:.2f} × floor) "
-        f"| collector and companion {whole.collector.cpu_s:.1f} s CPU, "
-        f"{whole.collector.peak_mib:.0f} MiB "
-        f"| broker {whole.broker.cpu_s:.1f} s CPU |"
+        f"| {what} | floor {', '.join(f'{name} {floor:,.0f}/s' for name, floor in floors.items())} "
+        f"| receipts {found.receipts:,.0f}/s | stored, rules done {found.stored:,.0f}/s ({ratios}) "
+        f"| collector and companion {found.collector.cpu_s:.1f} s CPU, "
+        f"{found.collector.peak_mib:.0f} MiB | broker {found.broker.cpu_s:.1f} s CPU |"
     )
 
 
