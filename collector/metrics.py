@@ -127,11 +127,6 @@ CPU = Spec(
 MEMORY = Spec(
     "estate_collector_process_resident_memory_bytes", "gauge", "Its resident memory.", ("process",)
 )
-SITES = Spec("estate_collector_sites", "gauge", "Sites that one of several collectors serves.")
-TAKEN = Spec("estate_collector_sites_taken_total", "counter", "Sites that it took over.")
-LOST = Spec("estate_collector_sites_lost_total", "counter", "Sites that it lost to another.")
-LEASE = Spec("estate_collector_lease_age_seconds", "gauge", "Since its lease was renewed.")
-
 _FAMILIES = ("batch", "status", "plain")
 
 
@@ -153,10 +148,14 @@ class CollectorMetrics:
         )
 
     def _processes(self) -> Iterator[Metric]:
+        # Only a collector for everything has a companion, and it says so after a moment.
+        cpu: dict[str, float] = {}
+        memory: dict[str, float] = {}
         for station in self._stations():
-            if (usage := station.usage()) is not None:  # only a collector for everything has one
-                yield CPU.each({"companion": usage.cpu_s})
-                yield MEMORY.each({"companion": usage.resident_bytes})
+            if (usage := station.usage()) is not None:
+                cpu["companion"], memory["companion"] = usage.cpu_s, usage.resident_bytes
+        yield CPU.each(cpu)
+        yield MEMORY.each(memory)
 
     def _counts(self) -> Iterator[Metric]:
         stations = self._stations()

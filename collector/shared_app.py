@@ -19,8 +19,9 @@ from prometheus_client.core import Metric
 
 from collector.announce import Announcer
 from collector.desk import Desk
-from collector.metrics import LEASE, LOST, SITES, TAKEN, CollectorMetrics
+from collector.metrics import CollectorMetrics
 from collector.parts import Parts
+from collector.shared_metrics import LEASE, LOST, SITES, TAKEN
 from collector.sites import Sites, place
 from collector.station import Station
 from collector.tree import Tree

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import collector.metrics
+import collector.shared_metrics
 import core.runtime.link_metrics
 import dashboard_api.metrics
 import dashboard_api.requests
@@ -26,6 +27,7 @@ TABLES: dict[str, tuple[Spec, ...]] = {
     ),
     "edge": catalogue(vars(edge.metrics)),
     "collector": catalogue(vars(collector.metrics)),
+    "collector, one of several": catalogue(vars(collector.shared_metrics)),
     "worker": catalogue(vars(worker.metrics)),
     "api": catalogue(vars(dashboard_api.requests)) + catalogue(vars(dashboard_api.metrics)),
     "simulators": catalogue(vars(simulators.metrics)),

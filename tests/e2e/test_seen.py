@@ -29,6 +29,8 @@ ONLY_WHEN_IT_HAPPENS = {
     "estate_edge_commands_total",
     "estate_collector_rules_not_folded",
     "estate_collector_alert_steps_total",
+    "estate_collector_process_cpu_seconds_total",
+    "estate_collector_process_resident_memory_bytes",
 }
 
 #: Making one takes longer than asking a process.
@@ -132,7 +134,8 @@ def lines_of(started: Town) -> list[dict[str, Any]]:
 def forced(running: Town) -> dict[str, Any]:
     """Force the door and return the alert; again, where somebody held it open just then."""
     for _ in range(4):
-        running.perform("force_door", DOOR)
+        with contextlib.suppress(AssertionError):
+            running.perform("force_door", DOOR)
         with contextlib.suppress(AssertionError):
             found = until(lambda: running.alerts_of("door-forced", DOOR), "the alert rings", 10)
             return dict(found[0])

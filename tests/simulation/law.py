@@ -110,7 +110,8 @@ class _Judge:
             events = 0 if seqs <= counted else stones[key]
             counted |= seqs
             came = set(self.seqs.get((edge.name, epoch, lane), ())) & set(range(first, last + 1))
-            if not came:
+            # After a disk was put back the note may count as before the new epoch.
+            if not came or edge.name in self._world.restored:
                 total += events
             elif len(came) != last + 1 - first:
                 self._break(f"{edge.name} {lane} {first}-{last}: partly there, yet dropped")
