@@ -78,7 +78,7 @@ def _await(records: Records, name: str, sites: int, log: Path) -> float:
 
 def measure(sites: int, folder: Path) -> str:
     """Return the row of one measurement."""
-    (folder / "topology.yaml").write_text(json.dumps(topology(sites)))
+    (folder / "topology.json").write_text(json.dumps(topology(sites)))
     with (
         broker(folder) as (port, _),
         servers.postgres_server(folder) as postgres,
@@ -86,7 +86,7 @@ def measure(sites: int, folder: Path) -> str:
     ):
         url = postgres.create_database()
         wanted = {
-            "topology": str(folder / "topology.yaml"),
+            "topology": str(folder / "topology.json"),
             "broker": {"port": port},
             "records": {"url": url},
             "series": {"kind": "influxdb", "influxdb": {"url": influx.url}},
