@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,10 @@ from tests.collector.office import EDGE, NOW, SITE, Office, batch, reading
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Office:
-    return Office(tmp_path)
+def office(tmp_path: Path) -> Iterator[Office]:
+    opened = Office(tmp_path)
+    yield opened
+    opened.close()
 
 
 def readings(seq: int, count: int = 2, oldest: int = 1) -> bytes:
@@ -168,6 +171,7 @@ def test_accounts_that_begin_in_the_midst_count_from_there(tmp_path: Path) -> No
     law = office.law()
     assert law.exact
     assert (law.total.received, law.total.stored, law.days) == (2, 2, 0)
+    office.close()
 
 
 def test_records_that_are_away_hold_no_store_up(
