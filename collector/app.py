@@ -12,7 +12,6 @@ import msgspec
 
 from collector.adoptions import Ground
 from collector.announce import Announcer
-from collector.ingest import Ingest
 from collector.metrics import CollectorMetrics
 from collector.station import Station, StationCounts
 from core.contracts import topics
@@ -89,25 +88,12 @@ class CollectorApp:
         station, stack = self._station, self._stack
         station.link.on_up(self._greet)
         stack.callback(lambda: station.disconnect([self._farewell()]))
-        self._listen()
+        broker = self._settings.broker
+        canary.listen(stack, broker, self._name, station.connect, self._on_failure)
         self._announcer.start()
         stack.callback(self._announcer.stop)
         station.attend()
         self._measured = CollectorMetrics(self._clock, lambda: [station], self._announcer)
-
-    def _listen(self) -> None:
-        """Connect; a broker that others reach is tried first, since topics are believed."""
-        broker = self._settings.broker
-        if not canary.is_wanted(broker):
-            self._station.connect()
-            return
-        gate = canary.Gate(broker, self._name, passed=self._station.connect, failed=self._exposed)
-        self._stack.callback(gate.stop)
-        gate.start()
-
-    def _exposed(self, error: BaseException) -> None:
-        if self._on_failure is not None:
-            self._on_failure(error)
 
     def _greet(self) -> None:
         """Say that a collector listens; each connection has an instance of its own.
@@ -131,11 +117,6 @@ class CollectorApp:
     def journal(self) -> Journal:
         """Return the log."""
         return self._station.journal
-
-    @property
-    def ingest(self) -> Ingest:
-        """Return what takes messages in."""
-        return self._station.ingest
 
     @property
     def connected(self) -> bool:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import structlog
 
 from collector.feed import Chunk
 from collector.tally import Tally
+from collector.tenure import steady_letters
 from core.contracts.errors import ContractError
 from core.contracts.ledger import line_of
 from core.contracts.log import MEDIA, LogEntry, MediaEntry
@@ -95,11 +94,7 @@ class MediaProjection:
 
     def _letter(self, entry: MediaEntry, why: ContractError) -> refusals.DeadLetter:
         letter = _letter(entry, why, self._log_id)
-        if not self._steady:
-            return letter
-        head = entry.header
-        name = f"{entry.site}.{head.edge}.{head.epoch}.media"
-        return replace(letter, log=name, pos=head.seq)
+        return steady_letters(entry, [letter])[0] if self._steady else letter
 
     def done(self) -> dict[str, int]:
         """Return how many snapshots were stored."""

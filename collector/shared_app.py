@@ -21,9 +21,8 @@ from collector.announce import Announcer
 from collector.desk import Desk
 from collector.metrics import CollectorMetrics
 from collector.parts import Parts
-from collector.shared_metrics import LEASE, LOST, SITES, TAKEN
+from collector.shared_metrics import FAILURES, LEASE, LOST, SITES, TAKEN
 from collector.sites import Sites, place
-from collector.station import Station
 from collector.tree import Tree
 from core.contracts import topics
 from core.contracts.errors import EstateError, InUseError, SettingsError
@@ -108,27 +107,12 @@ class SharedCollectorApp:
         self._measured = CollectorMetrics(self._clock, self.sites.stations, self._announcer)
         self._thread = threading.Thread(target=self._run, name="membership", daemon=True)
         stack.callback(self._leave)
-        self._begin()
+        canary.listen(stack, settings.broker, self._name, self._join, self._on_failure)
 
-    def _begin(self) -> None:
-        """Connect and join; a broker that others reach is tried first: topics are believed."""
-
-        def join() -> None:
-            self._link.start()
-            self._announcer.start()
-            self._thread.start()
-
-        broker = self._settings.broker
-        if not canary.is_wanted(broker):
-            join()
-            return
-        gate = canary.Gate(broker, self._name, passed=join, failed=self._exposed)
-        self._stack.callback(gate.stop)
-        gate.start()
-
-    def _exposed(self, error: BaseException) -> None:
-        if self._on_failure is not None:
-            self._on_failure(error)
+    def _join(self) -> None:
+        self._link.start()
+        self._announcer.start()
+        self._thread.start()
 
     def _leave(self) -> None:
         if self._thread.is_alive():
@@ -200,10 +184,6 @@ class SharedCollectorApp:
         """Tell whether the broker can be reached."""
         return self._link.connected
 
-    def stations(self) -> list[Station]:
-        """Return the stations that run."""
-        return self.sites.stations()
-
     def sources(self) -> Sequence[Source]:
         """Return what Prometheus is told."""
         return (*self._measured.sources(), self._members)
@@ -212,4 +192,5 @@ class SharedCollectorApp:
         yield SITES.of(len(self.sites.terms()))
         yield TAKEN.of(self.sites.taken)
         yield LOST.of(self.sites.lost)
+        yield FAILURES.of(self.sites.failures)
         yield LEASE.of(time.monotonic() - self._renewed)

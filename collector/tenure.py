@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from collector.streams import StreamKey
 from core.contracts.events import Lane
-from core.contracts.log import BatchEntry, EventEntry, LogEntry
+from core.contracts.log import BatchEntry, EventEntry, LogEntry, MediaEntry
 from core.contracts.outputs import LossOutput, Output
 from core.storage.records import refusals
 from core.storage.records.tenures import Lanes
@@ -65,6 +65,17 @@ class Kept:
         return dict(self._edges.get(edge, {}).get(epoch, {}))
 
 
+def _place(entry: LogEntry) -> tuple[str, int] | None:
+    """Return an entry's place in an edge's numbering: its lane and its seq; None without one."""
+    if isinstance(entry, BatchEntry):
+        batch = entry.batch
+        return f"{entry.site}.{batch.edge}.{batch.epoch}.{batch.lane}", batch.seq
+    if isinstance(entry, MediaEntry):
+        head = entry.header
+        return f"{entry.site}.{head.edge}.{head.epoch}.{Lane.MEDIA}", head.seq
+    return None
+
+
 def steady_letters(
     entry: LogEntry, found: Sequence[refusals.DeadLetter]
 ) -> list[refusals.DeadLetter]:
@@ -72,31 +83,24 @@ def steady_letters(
 
     So one that the former collector has stored already is not stored again.
     """
-    if not isinstance(entry, BatchEntry):
+    place = _place(entry)
+    if place is None:
         return list(found)
-    batch = entry.batch
-    name = f"{entry.site}.{batch.edge}.{batch.epoch}.{batch.lane}"
-    return [replace(letter, log=name, pos=batch.seq) for letter in found]
+    name, seq = place
+    return [replace(letter, log=name, pos=seq) for letter in found]
 
 
 def steady_outputs(entry: LogEntry, outputs: Sequence[Output]) -> list[Output]:
-    """Name declared losses likewise."""
-    if isinstance(entry, BatchEntry):
-        batch = entry.batch
-        name = f"{entry.site}.{batch.edge}.{batch.epoch}.{batch.lane}"
-        return [
-            replace(out, log=name, pos=batch.seq) if isinstance(out, LossOutput) else out
-            for out in outputs
-        ]
-    if isinstance(entry, EventEntry):
-        return [
-            replace(
-                out,
-                log=f"{out.site}.{out.edge}.{out.epoch}.{out.lane}.{out.reason}",
-                pos=out.first_seq,
-            )
-            if isinstance(out, LossOutput)
-            else out
-            for out in outputs
-        ]
-    return list(outputs)
+    """Name declared losses likewise; those that a collector notes, after what is lost."""
+    place = _place(entry)
+    if place is None and not isinstance(entry, EventEntry):
+        return list(outputs)
+
+    def steady(out: Output) -> Output:
+        if not isinstance(out, LossOutput):
+            return out
+        what = f"{out.site}.{out.edge}.{out.epoch}.{out.lane}.{out.reason}"
+        name, pos = place or (what, out.first_seq)
+        return replace(out, log=name, pos=pos)
+
+    return [steady(out) for out in outputs]

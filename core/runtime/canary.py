@@ -11,6 +11,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import structlog
 
@@ -145,6 +146,30 @@ class Gate:
             if self._patient.is_set() and not self._stopping.is_set():
                 self._failed(error)
         self._tried.set()
+
+
+def listen(
+    stack: ExitStack,
+    broker: BrokerSettings,
+    name: str,
+    connect: Callable[[], None],
+    on_failure: _Failed | None,
+) -> None:
+    """Connect; a broker that others reach is tried first, since topics are believed.
+
+    ``stack`` ends the trying. Raises :class:`ExposedBrokerError` as :meth:`Gate.start` does.
+    """
+    if not is_wanted(broker):
+        connect()
+        return
+
+    def failed(error: BaseException) -> None:
+        if on_failure is not None:
+            on_failure(error)
+
+    gate = Gate(broker, name, passed=connect, failed=failed)
+    stack.callback(gate.stop)
+    gate.start()
 
 
 def _must_be_refused(broker: BrokerSettings, name: str, who: str) -> None:
