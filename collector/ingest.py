@@ -26,8 +26,8 @@ from collector.trail import JournalTrail
 from collector.unnumbered import Unnumbered
 from core.contracts import topics
 from core.contracts.batch import (
+    EDGE_STATUS,
     MAX_MEDIA_BYTES,
-    EdgeStatus,
     Envelope,
     MediaHeader,
     Receipt,
@@ -347,7 +347,7 @@ class Ingest:
     def _status(self, address: Address, message: Message) -> None:
         if not message.payload:
             return  # a retained status was deleted
-        status = decode_struct(message.payload, EdgeStatus)
+        status = decode_struct(message.payload, EDGE_STATUS)
         if status.edge != address.sender:
             raise ContractError(f"the topic is {address.sender}'s", field="edge")
         if not self._admits(address.site, status.edge, status.epoch):

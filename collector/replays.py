@@ -33,6 +33,9 @@ class _Name(msgspec.Struct):
     letter: str
 
 
+_decode_name = msgspec.json.Decoder(_Name).decode
+
+
 class Replays:
     """Carries out what was asked of dead letters; used by one thread."""
 
@@ -71,7 +74,7 @@ class Replays:
         try:
             last = 0
             while entries := reader.read_lane(REPLAY, last):
-                found.update(msgspec.json.decode(e.body, type=_Name).letter for e in entries)
+                found.update(_decode_name(e.body).letter for e in entries)
                 last = entries[-1].seq
         finally:
             reader.close()

@@ -21,7 +21,7 @@ import structlog
 
 from core.contracts.batch import decode_struct
 from core.contracts.codec import encode, whole
-from core.contracts.commands import LONGEST_LIFE_S, Action, Command, Outcome, Reply
+from core.contracts.commands import COMMAND, LONGEST_LIFE_S, Action, Command, Outcome, Reply
 from core.contracts.errors import (
     ContractError,
     DeviceError,
@@ -57,6 +57,9 @@ _BAD = "not a command: "
 
 class _OnlyId(msgspec.Struct):
     id: str
+
+
+_decode_id = msgspec.json.Decoder(_OnlyId).decode
 
 
 class Deeds(Protocol):
@@ -165,7 +168,7 @@ class Commands:
 
     async def _read(self, payload: bytes) -> None:
         try:
-            command = decode_struct(payload, Command)
+            command = decode_struct(payload, COMMAND)
         except ContractError as refused:
             self.counts["bad_commands"] += 1
             log.warning("command refused", edge=self._edge, why=str(refused))
@@ -348,7 +351,7 @@ _INTERRUPTED = "the edge was interrupted: whether it was done is not known; it i
 def _id_of(payload: bytes) -> str | None:
     """Return the id of something that is no command, where it has a usable one."""
     try:
-        found = msgspec.json.decode(payload, type=_OnlyId).id
+        found = _decode_id(payload).id
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return found if re.match(whole(ID_PATTERN), found) else None

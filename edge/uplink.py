@@ -17,6 +17,8 @@ import structlog
 
 from core.contracts import topics
 from core.contracts.batch import (
+    COLLECTOR_STATUS,
+    RECEIPT,
     CollectorStatus,
     EdgeStatus,
     LaneStatus,
@@ -167,7 +169,7 @@ class Uplink:
 
     def _on_receipt(self, message: Message) -> None:
         try:
-            receipt = known_lanes(decode_struct(message.payload, Receipt))
+            receipt = known_lanes(decode_struct(message.payload, RECEIPT))
             birth = answered_birth(message.properties)
             self._post(Answer(receipt, birth, retained=message.retained))
         except ContractError as error:
@@ -176,7 +178,7 @@ class Uplink:
 
     def _on_collector(self, message: Message) -> None:
         try:
-            self._post(decode_struct(message.payload, CollectorStatus))
+            self._post(decode_struct(message.payload, COLLECTOR_STATUS))
         except ContractError as error:
             self.refused_messages += 1
             log.warning("collector status refused", why=str(error))

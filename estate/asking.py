@@ -16,7 +16,7 @@ import yaml
 from core.contracts import topics
 from core.contracts.batch import decode_struct
 from core.contracts.codec import encode
-from core.contracts.commands import LONGEST_LIFE_S, Action, Command, Reply
+from core.contracts.commands import LONGEST_LIFE_S, REPLY, Action, Command, Reply
 from core.contracts.errors import ContractError, EstateError, RetryableError, SettingsError
 from core.contracts.topology import Topology
 from core.contracts.topology import load as load_topology
@@ -124,7 +124,7 @@ def _ask(loaded: Settings, site: str, edge: str, order: Command, life_s: float) 
 
     def heard(message: Message) -> None:
         try:
-            reply = decode_struct(message.payload, Reply)
+            reply = decode_struct(message.payload, REPLY)
         except ContractError:
             return
         if reply.id == order.id and reply.edge == edge and not message.retained:

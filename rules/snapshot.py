@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from core.contracts.errors import ContractError
-from core.contracts.log import Activation
+from core.contracts.log import ACTIVATION_BODY
 from core.contracts.outputs import Cause, Presence
 from rules.activation import build, take_over
 from rules.cells import Cell
@@ -143,7 +143,7 @@ def restore(engine: Engine, blob: bytes) -> None:
 
 
 def _restore_world(engine: Engine, state: _State) -> None:
-    topology, rules = build(msgspec.json.decode(state.activation, type=Activation))
+    topology, rules = build(ACTIVATION_BODY.decode(state.activation))
     subjects = subjects_of(topology)
     for subject_id, now, heard_at, heard_q, presence, cause, unwell, well_q in state.subjects:
         subject = subjects[subject_id]

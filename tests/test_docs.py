@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from core.contracts.batch import EdgeStatus, Receipt, decode_batch, decode_plain, decode_struct
-from core.contracts.commands import LONGEST_LIFE_S, Command, Reply
+from core.contracts.batch import EDGE_STATUS, RECEIPT, decode_batch, decode_plain, decode_struct
+from core.contracts.commands import COMMAND, LONGEST_LIFE_S, REPLY
 from core.contracts.errors import ContractError
 from edge.config import from_raw
 from edge.local_rules.service import prepare
@@ -42,14 +42,14 @@ def test_plain_events_by_hand() -> None:
 def test_batches_by_hand() -> None:
     batch, birth, receipt, *_ = (block.encode() for block in blocks(WIRE, "json"))
     assert decode_batch(batch).rejects == []
-    status = decode_struct(birth, EdgeStatus)
-    answer = decode_struct(receipt, Receipt)
+    status = decode_struct(birth, EDGE_STATUS)
+    answer = decode_struct(receipt, RECEIPT)
     assert answer.lanes["event"] == status.lanes["event"].last == json.loads(batch)["seq"]
 
 
 def test_a_command_by_hand() -> None:
     *_, asked, answered = (block.encode() for block in blocks(WIRE, "json"))
-    command, reply = decode_struct(asked, Command), decode_struct(answered, Reply)
+    command, reply = decode_struct(asked, COMMAND), decode_struct(answered, REPLY)
     assert command.id == reply.id
     assert command.issued_at < reply.at < command.expires_at
     assert command.expires_at - command.issued_at <= LONGEST_LIFE_S * 1000

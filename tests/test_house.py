@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import tomllib
@@ -124,6 +125,57 @@ def test_the_locks_hold_what_the_project_asks_for(name: str, extras: list[str]) 
 def test_the_locks_agree() -> None:
     run, dev = pins("run.txt"), pins("dev.txt")
     assert {name: dev.get(name) for name in run} == run
+
+
+def made_late(tree: ast.Module) -> list[int]:
+    """Return the lines where msgspec may meet a struct first in a running thread."""
+    found = []
+    top = {id(node) for part in tree.body if not is_def(part) for node in ast.walk(part)}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        shape = [ast.unparse(arg) for arg in node.args[1:2]]
+        shape += [ast.unparse(word.value) for word in node.keywords if word.arg == "type"]
+        if (
+            (called.startswith("msgspec.") and called.endswith(".Decoder") and id(node) not in top)
+            or (re.fullmatch(r"(msgspec\.)?(json|msgpack)\.decode", called) and shape)
+            or (called == "msgspec.convert" and not all(each.endswith(".type") for each in shape))
+        ):
+            found.append(node.lineno)
+    return found
+
+
+def is_def(node: ast.AST) -> bool:
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+
+
+def test_decoders_are_made_when_their_module_is_loaded() -> None:
+    """msgspec 0.22 works a struct's fields out at the first decoder for it.
+
+    Meanwhile another thread that decodes it reads what is not there yet: the process dies of a
+    segmentation fault. ``msgspec.convert`` is given the type of such a decoder.
+    """
+    late = [
+        f"{name}:{line}"
+        for name, text in TEXTS
+        if name.split("/")[0] in PACKAGES and name.endswith(".py")
+        for line in made_late(ast.parse(text))
+    ]
+    assert late == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "def f(x): return msgspec.json.Decoder(A).decode(x)",
+        "def f(x): return msgspec.json.decode(x, type=A)",
+        "def f(x): return msgspec.convert(x, A)",
+    ],
+)
+def test_a_decoder_that_is_made_late_is_found(code: str) -> None:
+    assert made_late(ast.parse(code)) == [1]
+    assert made_late(ast.parse("D = msgspec.json.Decoder(A)\ndef f(x): return D.decode(x)")) == []
 
 
 def test_links_in_the_documents_lead_somewhere() -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-import msgspec
-
 from core.contracts.batch import MAX_EVENTS, MAX_RAW_BYTES, Reject, decode_by_event
 from core.contracts.errors import ContractError
 from core.contracts.left_out import EVERY, WHOLE, Before, LeftOut, Stage, Watched
-from core.contracts.letters import Contents, Replay
+from core.contracts.letters import REPLAY_BODY, Contents
 from core.contracts.log import (
     BATCH,
     REPLAY,
@@ -108,7 +106,7 @@ def _gate(indices: set[int], before: Before | None) -> Callable[[int], bool]:
 
 def _unread(lane: str, pos: int, seq: int, at: int, body: bytes, reason: str) -> LogEntry:
     if lane == REPLAY:
-        replay = msgspec.json.decode(body, type=Replay)
+        replay = REPLAY_BODY.decode(body)
         reject = Reject(0, reason, "", replay.raw)
         contents = Contents(replay.origin.site, rejects=[(replay.origin, reject)])
         return ReplayEntry(pos, at, replay, contents)

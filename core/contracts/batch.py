@@ -116,7 +116,7 @@ _fast: msgspec.json.Decoder[_Batch] = msgspec.json.Decoder(_Batch)
 _slow: msgspec.json.Decoder[_RawBatch] = msgspec.json.Decoder(_RawBatch)
 _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 _version: msgspec.json.Decoder[_Versioned] = msgspec.json.Decoder(_Versioned)
-_envelope: msgspec.json.Decoder[Envelope] = msgspec.json.Decoder(Envelope)
+ENVELOPE: msgspec.json.Decoder[Envelope] = msgspec.json.Decoder(Envelope)
 _IMMUTABLE = b'"sealed_at"'
 _EVENTS = b'"events":['
 #: What :func:`envelope` writes before the part that comes from the edge's disk.
@@ -155,7 +155,7 @@ def digest(payload: bytes) -> bytes:
 def decode_envelope(payload: bytes) -> Envelope:
     """Read a batch's envelope only; raise :class:`ContractError` when it cannot be read."""
     try:
-        return _envelope.decode(payload)
+        return ENVELOPE.decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         _check_version(payload)
         raise ContractError(f"the batch's envelope cannot be read: {error}") from None
@@ -167,7 +167,7 @@ def decode_front(payload: bytes) -> Envelope | None:
     if front is None:
         return None
     try:
-        return _envelope.decode(front[0][:-1] + b"}")
+        return ENVELOPE.decode(front[0][:-1] + b"}")
     except msgspec.MsgspecError:
         return None
 
@@ -339,12 +339,20 @@ class CollectorStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clock: int
 
 
-def decode_struct(payload: bytes, shape: type[T]) -> T:
+#: Decoders are made when their module is loaded, never in a running thread: msgspec (0.22) shows
+#: other threads a struct whose fields it is still working out, and they crash the process.
+EDGE_STATUS = msgspec.json.Decoder(EdgeStatus)
+COLLECTOR_STATUS = msgspec.json.Decoder(CollectorStatus)
+RECEIPT = msgspec.json.Decoder(Receipt)
+MEDIA_HEADER = msgspec.json.Decoder(MediaHeader)
+
+
+def decode_struct(payload: bytes, shape: msgspec.json.Decoder[T]) -> T:
     """Decode a small control message; raise :class:`ContractError` when it is not of the shape."""
     try:
-        return msgspec.json.decode(payload, type=shape)
+        return shape.decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ContractError(f"not a {shape.__name__}: {error}") from None
+        raise ContractError(f"not a {shape.type.__name__}: {error}") from None
 
 
 def answers(birth: int) -> list[tuple[str, str]]:
@@ -366,6 +374,6 @@ def media_properties(header: MediaHeader) -> list[tuple[str, str]]:
 def decode_media_header(properties: list[tuple[str, str]]) -> MediaHeader:
     """Read a media header from MQTT user properties; raise :class:`ContractError`."""
     try:
-        return msgspec.convert(dict(properties), MediaHeader, strict=False)
+        return msgspec.convert(dict(properties), MEDIA_HEADER.type, strict=False)
     except msgspec.ValidationError as error:
         raise ContractError(f"the media header cannot be read: {error}") from None

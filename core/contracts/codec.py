@@ -154,7 +154,7 @@ def make_event(
 def event_from(raw: Any) -> Event:
     """Check an already parsed event; raise :class:`ContractError` that names the field."""
     try:
-        event: Event = msgspec.convert(raw, AnyEvent)
+        event: Event = msgspec.convert(raw, _event_decoder.type)
     except (msgspec.ValidationError, RecursionError) as error:
         raise explain(raw, error) from None
     return event

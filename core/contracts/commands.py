@@ -71,3 +71,7 @@ class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     at: _Ms
     reason: _Text = ""
     data: dict[str, str | int | float | bool] = {}
+
+
+COMMAND = msgspec.json.Decoder(Command)
+REPLY = msgspec.json.Decoder(Reply)

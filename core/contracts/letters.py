@@ -90,6 +90,10 @@ class Replay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     raw: bytes
 
 
+ORIGIN = msgspec.json.Decoder(Origin)
+REPLAY_BODY = msgspec.json.Decoder(Replay)
+
+
 @dataclass(frozen=True, slots=True)
 class Contents:
     """What a letter brings: (``offset_ns``, event) each, and what of it is refused again."""

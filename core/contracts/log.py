@@ -25,6 +25,7 @@ import msgspec
 
 from core.contracts.batch import (
     MAX_RAW_BYTES,
+    MEDIA_HEADER,
     Batch,
     MediaHeader,
     Reject,
@@ -35,6 +36,7 @@ from core.contracts.codec import Event, decode_event, encode
 from core.contracts.errors import ContractError, NewerVersionError
 from core.contracts.letters import (
     MAX_WHOLE_BYTES,
+    REPLAY_BODY,
     Contents,
     Family,
     Origin,
@@ -147,6 +149,10 @@ class Unreadable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     field: str = ""
 
 
+ACTIVATION_BODY = msgspec.json.Decoder(Activation)
+_UNREADABLE_BODY = msgspec.json.Decoder(Unreadable)
+
+
 @dataclass(frozen=True, slots=True)
 class UnreadableEntry:
     """A message for the dead letters; ``seq`` is its number in its lane of the log."""
@@ -224,12 +230,12 @@ def decode_entry(lane: str, pos: int, seq: int, at: int, body: bytes) -> LogEntr
             return _unreadable(pos, at, lane, seq, refused, body)
     if family == MEDIA:
         head, _, jpeg = body.partition(b"\n")
-        header = msgspec.json.decode(head, type=MediaHeader)
+        header = MEDIA_HEADER.decode(head)
         return MediaEntry(pos, at, rest.split("/", 1)[0], header, jpeg)
     if family == ACTIVATION:
-        return ActivationEntry(pos, at, msgspec.json.decode(body, type=Activation))
+        return ActivationEntry(pos, at, ACTIVATION_BODY.decode(body))
     if family == UNREADABLE:
-        return UnreadableEntry(pos, at, msgspec.json.decode(body, type=Unreadable), seq)
+        return UnreadableEntry(pos, at, _UNREADABLE_BODY.decode(body), seq)
     if family == REPLAY:
         return _replayed(pos, at, body)
     raise ContractError(f"the log has an unknown lane {lane!r}")
@@ -244,7 +250,7 @@ def _unreadable(
 
 
 def _replayed(pos: int, at: int, body: bytes) -> ReplayEntry:
-    replay = msgspec.json.decode(body, type=Replay)
+    replay = REPLAY_BODY.decode(body)
     origin = replay.origin
     try:
         contents = open_again(origin, replay.raw)

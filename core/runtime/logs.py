@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import sys
 
@@ -15,8 +16,11 @@ def configure(settings: LogSettings, process: str) -> None:
     """Set up structlog and the standard library's logging for a process.
 
     Every line says which process wrote it, on whatever thread; what libraries log through the
-    standard library has the same form, from warnings on.
+    standard library has the same form, from warnings on. A crash of native code says on standard
+    error where each thread was.
     """
+    if not faulthandler.is_enabled():
+        faulthandler.enable()
     level = logging.getLevelName(settings.level.upper())
 
     def name_process(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

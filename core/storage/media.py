@@ -25,6 +25,8 @@ _ID = re.compile(r"((?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])
 _DAY = re.compile(r"[0-9]{8}")
 _START, _END = b"\xff\xd8\xff", b"\xff\xd9"
 
+_decode_meta = msgspec.json.Decoder(dict[str, Any]).decode
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -79,7 +81,7 @@ class MediaStore:
         path = self._path(media_id)
         try:
             jpeg = path.read_bytes()
-            meta = msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=dict[str, Any])
+            meta = _decode_meta(path.with_suffix(".json").read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, msgspec.DecodeError) as error:

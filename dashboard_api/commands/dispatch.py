@@ -10,7 +10,7 @@ import structlog
 from core.contracts import topics
 from core.contracts.batch import decode_struct
 from core.contracts.codec import encode
-from core.contracts.commands import Command, Reply
+from core.contracts.commands import REPLY, Command, Reply
 from core.contracts.errors import ContractError, RetryableError
 from core.runtime.link import Link, Message
 
@@ -86,7 +86,7 @@ class Dispatcher:
         if loop is None or message.retained:
             return
         try:
-            reply = decode_struct(message.payload, Reply)
+            reply = decode_struct(message.payload, REPLY)
         except ContractError as error:
             self.strange_replies += 1
             log.warning("a reply cannot be read", topic=message.topic, why=str(error))

@@ -7,7 +7,7 @@ import os
 import httpx
 
 from core.contracts import topics
-from core.contracts.batch import CollectorStatus, decode_struct
+from core.contracts.batch import COLLECTOR_STATUS, decode_struct
 from core.contracts.errors import ContractError, StoreUnavailableError
 from core.runtime.link_probe import Answer, ProbeError, probe
 from core.storage.journal.survey import holder
@@ -53,7 +53,7 @@ def _says_online(answer: Answer) -> bool:
     if payload is None:
         return False
     try:
-        return decode_struct(payload, CollectorStatus).online
+        return decode_struct(payload, COLLECTOR_STATUS).online
     except ContractError:
         return False
 

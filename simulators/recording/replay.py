@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from core.contracts import topics
-from core.contracts.batch import Envelope, decode_struct, envelope
+from core.contracts.batch import ENVELOPE, decode_struct, envelope
 from core.contracts.errors import ContractError, EstateError, RetryableError
 from core.runtime.clock import Clock
 from core.runtime.link import Link, LinkOptions
@@ -60,7 +60,7 @@ class Afresh:
 
     def _batch(self, payload: bytes) -> bytes | None:
         try:
-            head = decode_struct(payload, Envelope)
+            head = decode_struct(payload, ENVELOPE)
         except ContractError:
             return payload
         split = payload.find(_SEALED)

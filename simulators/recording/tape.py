@@ -42,6 +42,10 @@ class _Line(msgspec.Struct, omit_defaults=True):
     properties: list[tuple[str, str]] = []
 
 
+_decode_header = msgspec.json.Decoder(_Header).decode
+_decode_line = msgspec.json.Decoder(_Line).decode
+
+
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """One message; ``t`` is ms since the recording's first message."""
@@ -109,7 +113,6 @@ def read(path: Path) -> Iterator[Recorded]:
 
     Raises :class:`TapeError` for a file that is none.
     """
-    decode = msgspec.json.Decoder(_Line).decode
     try:
         with gzip.open(path, "rb") as file:
             _check(path, file.readline(_LONGEST_LINE))
@@ -122,7 +125,7 @@ def read(path: Path) -> Iterator[Recorded]:
                     raise TapeError(f"{path}: a message is longer than {_LONGEST_LINE} bytes")
                 if not line.endswith(b"\n"):
                     return
-                yield _message(decode(line))
+                yield _message(_decode_line(line))
     except (OSError, EOFError) as error:
         raise TapeError(f"{path}: {error}") from None
     except (msgspec.DecodeError, binascii.Error) as error:
@@ -131,7 +134,7 @@ def read(path: Path) -> Iterator[Recorded]:
 
 def _check(path: Path, line: bytes) -> None:
     try:
-        header = msgspec.json.decode(line, type=_Header)
+        header = _decode_header(line)
     except msgspec.DecodeError:
         header = _Header("", 0, 0)
     if header.format != _FORMAT or header.version != _VERSION:

@@ -10,10 +10,15 @@ import time
 import uuid
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
+
+from msgspec.json import Decoder
 
 from core.contracts import topics
 from core.contracts.batch import (
+    COLLECTOR_STATUS,
     MAX_EVENTS,
+    RECEIPT,
     CollectorStatus,
     EdgeStatus,
     LaneStatus,
@@ -195,12 +200,12 @@ class Fleet:
             sender.begin_again()
 
     def _on_receipt(self, message: Message) -> None:
-        self._post(message, Receipt)
+        self._post(message, RECEIPT)
 
     def _on_collector(self, message: Message) -> None:
-        self._post(message, CollectorStatus)
+        self._post(message, COLLECTOR_STATUS)
 
-    def _post(self, message: Message, shape: type[Receipt] | type[CollectorStatus]) -> None:
+    def _post(self, message: Message, shape: Decoder[Any]) -> None:
         try:
             self._mail.append(decode_struct(message.payload, shape))
         except ContractError:

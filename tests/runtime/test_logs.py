@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -45,3 +46,20 @@ def test_every_line_is_an_object_that_names_its_process() -> None:
     assert by_event["it broke"]["level"] == "warning"
     assert "ZeroDivisionError" in by_event["failed"]["exception"]
     assert not done.stdout, "standard output is for what a person is told"
+
+
+def test_a_crash_of_native_code_leaves_a_trace() -> None:
+    crash = (
+        "import os, signal\n"
+        "from core.runtime import logs\n"
+        "from core.runtime.settings import LogSettings\n"
+        "logs.configure(LogSettings(json_lines=True), 'collector')\n"
+        "def in_native_code():\n"
+        "    os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "in_native_code()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", crash], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == -signal.SIGSEGV
+    assert "in in_native_code" in done.stderr

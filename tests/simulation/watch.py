@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from core.contracts.batch import Receipt, decode_envelope, decode_struct
+from core.contracts.batch import RECEIPT, Receipt, decode_envelope, decode_struct
 from core.contracts.log import batch_lane
 from core.storage import sqlite
 
@@ -26,7 +26,7 @@ class Watch:
     def heard(self, topic: str, payload: bytes) -> None:
         """Look at one message."""
         if topic.endswith("/receipt"):
-            self._receipt(topic, decode_struct(payload, Receipt))
+            self._receipt(topic, decode_struct(payload, RECEIPT))
         elif topic.endswith("/batch"):
             self._batch(payload)
 

@@ -63,6 +63,10 @@ class BackupManifest(msgspec.Struct, frozen=True, kw_only=True):
     by_hand: list[str]
 
 
+_decode_head = msgspec.json.Decoder(dict[str, object]).decode
+_decode_manifest = msgspec.json.Decoder(BackupManifest).decode
+
+
 def write_manifest(folder: Path, manifest: BackupManifest) -> None:
     """Write a backup's manifest durably; raise OSError."""
     write_whole(folder / NAME, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
@@ -74,13 +78,13 @@ def read_manifest(folder: Path) -> BackupManifest:
     path = folder / NAME
     try:
         raw = path.read_bytes()
-        head = msgspec.json.decode(raw, type=dict[str, object])
+        head = _decode_head(raw)
         if not isinstance(found := head.get("format"), int) or found > FORMAT:
             raise BackupError(
                 f"{path}: format {found}; this program reads up to {FORMAT}: "
                 "restore with the version that made it, or a newer one"
             )
-        return msgspec.json.decode(raw, type=BackupManifest)
+        return _decode_manifest(raw)
     except FileNotFoundError:
         raise BackupError(f"{folder}: no backup (it has no {NAME}), or not a whole one") from None
     except OSError as error:

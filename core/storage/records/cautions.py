@@ -10,6 +10,8 @@ from core.contracts.left_out import LeftOut, Notes, Stage
 from core.storage.records import projection
 from core.storage.records.models import CursorRow
 
+_decode_notes = msgspec.json.Decoder(Notes).decode
+
 
 def keep(session: Session, log: str, name: str, notes: Notes) -> None:
     """Keep the notes of one projection of a log in place of its former ones."""
@@ -26,7 +28,7 @@ def load(session: Session, log: str) -> dict[str, Notes]:
         )
     )
     return {
-        row.projector.removeprefix(prefix): msgspec.json.decode(row.snapshot, type=Notes)
+        row.projector.removeprefix(prefix): _decode_notes(row.snapshot)
         for row in rows
         if row.snapshot is not None
     }

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from core.contracts.batch import MAX_RAW_BYTES
 from core.contracts.errors import ContractError
-from core.contracts.letters import Contents, LetterState, Origin, open_letter
+from core.contracts.letters import ORIGIN, Contents, LetterState, Origin, open_letter
 from core.storage.records import accounts, changes, counters
 from core.storage.records.accounts import Who
 from core.storage.records.errors import DecidedError, NotFoundError
@@ -127,7 +127,7 @@ def _decided(session: Session, letter: str, values: dict[str, object]) -> bool:
 
 def origin_of(row: DeadLetterRow) -> Origin:
     """Return where a letter came from."""
-    return msgspec.convert(row.origin, Origin)
+    return msgspec.convert(row.origin, ORIGIN.type)
 
 
 def asked(session: Session, limit: int, site: str | None = None) -> list[Asked]:

@@ -52,6 +52,9 @@ class DayManifest(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
 
+_decode = msgspec.json.Decoder(DayManifest).decode
+
+
 def write_manifest(folder: Path, files: list[FileEntry]) -> DayManifest:
     """Write a folder's manifest durably; raise :class:`StoreUnavailableError`."""
     files = sorted(files, key=lambda file: file.path)
@@ -72,7 +75,7 @@ def read_manifest(folder: Path) -> DayManifest | None:
     """
     path = folder / NAME
     try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=DayManifest)
+        manifest = _decode(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError) as error:

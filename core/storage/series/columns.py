@@ -39,6 +39,7 @@ UNREADABLE = (
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack_map = msgspec.msgpack.Decoder(dict[str, Any]).decode
+_unpack_refs = msgspec.msgpack.Decoder(dict[int, str]).decode
 _json = msgspec.json.Encoder().encode
 
 
@@ -116,7 +117,7 @@ def decode_data(content: bytes | memoryview) -> dict[str, Any]:
 
 def refs_of(ref: bytes | None) -> dict[int, str]:
     """Return the sources' ids of a hot row by the event's index."""
-    return msgspec.msgpack.decode(ref, type=dict[int, str]) if ref else {}
+    return _unpack_refs(ref) if ref else {}
 
 
 @dataclass(slots=True)
