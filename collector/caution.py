@@ -16,6 +16,7 @@ import structlog
 from msgspec.structs import replace
 
 from collector.rules_projection import letters_of
+from collector.settlement import Settlement
 from collector.tenure import steady_letters
 from core.contracts.around import read_around, read_refused
 from core.contracts.errors import EstateError, StoreUnavailableError
@@ -68,10 +69,17 @@ class Notebook:
     """
 
     def __init__(
-        self, records: Records, log_id: str, clock: Clock, *, steady: bool = False
+        self,
+        records: Records,
+        log_id: str,
+        clock: Clock,
+        settlement: Settlement | None = None,
     ) -> None:
-        """``steady``: what another log has told already must not be told once more."""
-        self._steady = steady
+        """``settlement`` is of a log that ends with a tenure.
+
+        What another log has told already is then not told once more.
+        """
+        self._settlement = settlement
         self._records = records
         self._clock = clock
         self.log_id = log_id
@@ -85,7 +93,7 @@ class Notebook:
     def letters(self, entry: LogEntry) -> list[refusals.DeadLetter]:
         """Return the letters of what of an entry cannot be read."""
         found = letters_of(entry, self.log_id)
-        return steady_letters(entry, found) if self._steady else found
+        return found if self._settlement is None else steady_letters(entry, found)
 
     def keep(self, name: str, notes: Notes, letters: Sequence[refusals.DeadLetter] = ()) -> int:
         """Keep a projection's notes, and letters with them; return how many of these are new.
@@ -97,6 +105,8 @@ class Notebook:
             fresh = refusals.add_dead_letters(session, letters, self._clock.now_ms())
             if fresh:
                 counters.add(session, counters.LEFT_OUT, fresh)
+        if self._settlement is not None:
+            self._settlement.bury(letters)
         return fresh
 
 

@@ -10,6 +10,7 @@ from collector.feed import DecodedEntries, Feed
 from collector.media_projection import MediaProjection
 from collector.projector import Projection, Projector, ProjectorState
 from collector.series_projection import SeriesProjection
+from collector.settlement import Settlement
 from core.contracts.log import EVENT_FAMILIES
 from core.runtime.clock import Clock
 from core.runtime.settings import Settings
@@ -23,11 +24,15 @@ STORES = (SeriesProjection.name, MediaProjection.name)
 
 
 def store_projections(
-    settings: Settings, records: Records, clock: Clock, log_id: str, site: str | None = None
+    settings: Settings,
+    records: Records,
+    clock: Clock,
+    log_id: str,
+    settlement: Settlement | None = None,
 ) -> list[Projection]:
     """Return the projections into the series store and the media store.
 
-    ``site`` is the one that the log is about, where other logs of it came before.
+    ``settlement`` is of a log that ends with a tenure, where other logs came before.
     """
     return [
         SeriesProjection(
@@ -35,10 +40,10 @@ def store_projections(
             records,
             clock,
             log_id,
-            steady=site is not None,
+            settlement=settlement,
         ),
         MediaProjection(
-            MediaStore(settings.data / "media"), records, clock, log_id, steady=site is not None
+            MediaStore(settings.data / "media"), records, clock, log_id, settlement=settlement
         ),
     ]
 

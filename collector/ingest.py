@@ -324,8 +324,6 @@ class Ingest:
             if isinstance(answer, list):
                 stream.commit(seq)
                 pos = answer[-1].pos
-                if self._holding is not None:
-                    self._holding.note(key, seq, pos)
                 self._trail.note(key, seq, pos)
                 self._dirty[key.site, key.edge] = key.epoch
                 continue

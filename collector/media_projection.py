@@ -5,7 +5,8 @@ from __future__ import annotations
 import structlog
 
 from collector.feed import Chunk
-from collector.tally import Tally
+from collector.settlement import Settlement
+from collector.tally import tally
 from collector.tenure import steady_letters
 from core.contracts.errors import ContractError
 from core.contracts.ledger import line_of
@@ -31,16 +32,19 @@ class MediaProjection:
         clock: Clock,
         log_id: str,
         *,
-        steady: bool = False,
+        settlement: Settlement | None = None,
     ) -> None:
-        """``steady``: what another log has told already must not be told once more."""
-        self._steady = steady
+        """``settlement`` is of a log that ends with a tenure.
+
+        What another log has told already is then not told once more.
+        """
+        self._steady = settlement is not None
         self._store = store
         self._records = records
         self._clock = clock
         self._log_id = log_id
         self._cursor = f"media/{log_id}"
-        self._tally = Tally(records, Witness.MEDIA, log_id)
+        self._tally = tally(records, Witness.MEDIA, log_id, settlement)
         self._position = 0
         self.stored = 0
 
@@ -72,6 +76,7 @@ class MediaProjection:
             projection.save_cursor(session, self._cursor, chunk.position, None)
             self._tally.keep(session)
         self._tally.settle()
+        self._tally.buried(letters)
         self._position = chunk.position
 
     def _count(self, entry: MediaEntry) -> None:
@@ -82,6 +87,9 @@ class MediaProjection:
     def needed_after(self) -> int:
         """Return the position through which all snapshots are files."""
         return self._position
+
+    def rest(self) -> None:
+        """Leave all as it is: seeing again what is not kept is free."""
 
     def close(self) -> None:
         """Nothing to release."""

@@ -45,6 +45,13 @@ class Projection(Protocol):
         """Return the position after which the log is still needed to start anew."""
         ...
 
+    def rest(self) -> None:
+        """Take that nothing comes any more: keep what the next process would need the log for.
+
+        Raises EstateError where it cannot.
+        """
+        ...
+
     def close(self) -> None:
         """Release the store."""
         ...
@@ -174,6 +181,14 @@ class Projector:
                 if needed > told:
                     self._feed.passed(self.name, needed)
                     told = needed
+        self._rest()
+
+    def _rest(self) -> None:
+        try:
+            self._projection.rest()
+        except EstateError as error:
+            log.info("the log is needed once more", projector=self.name, why=str(error))
+        self._feed.passed(self.name, self._projection.needed_after())
 
     def _take(self, step: Step, raws: Sequence[Entry]) -> bool:
         """Decode entries and have them applied; tell whether that was done."""

@@ -10,9 +10,10 @@ import structlog
 from sqlalchemy.orm import Session
 
 from collector.feed import Chunk
+from collector.holding import Holding
 from collector.refused import rules_letters
-from collector.tally import Tally
-from collector.tenure import Tenure, steady_letters, steady_outputs
+from collector.tally import tally
+from collector.tenure import steady_letters, steady_outputs
 from collector.trail import tell_alerts
 from core.contracts import log as logs
 from core.contracts.errors import EstateError
@@ -33,7 +34,8 @@ from rules.engine import Engine
 
 log = structlog.get_logger(__name__)
 
-_Pending = tuple[list[Output], list[refusals.DeadLetter], list[letters.Replayed]]
+_Replayed = tuple[int, letters.Replayed]
+_Pending = tuple[list[Output], list[refusals.DeadLetter], list[_Replayed]]
 #: The engine's state is kept this often (real seconds); a restart replays what came after.
 _SNAPSHOT_S = 20.0
 #: The same where another collector may go on from it, for which the edges keep what came after.
@@ -55,19 +57,20 @@ class RulesProjection:
         clock: Clock,
         log_id: str,
         on_stored: Callable[[], None],
-        tenure: Tenure | None = None,
+        holding: Holding | None = None,
     ) -> None:
-        """``tenure`` is of the one site that the log is about, where it is about one only."""
+        """``holding`` is of the one site that the log is about, where it is about one only."""
         self._records = records
         self._clock = clock
         self._log_id = log_id
         self._on_stored = on_stored
-        self._tenure = tenure
-        self._snapshot_s = _SNAPSHOT_S if tenure is None else _SHARED_SNAPSHOT_S
+        self._tenure = None if holding is None else holding.tenure
+        self._settlement = None if holding is None else holding.settlement
+        self._snapshot_s = _SNAPSHOT_S if holding is None else _SHARED_SNAPSHOT_S
         self._cursor = f"rules/{log_id}"
         self._snapshot_cursor = f"rules-snapshot/{log_id}"
         self._engine = Engine()
-        self._tally = Tally(records, Witness.RECEIVED, log_id)
+        self._tally = tally(records, Witness.RECEIVED, log_id, self._settlement)
         self._applied = 0
         self._kept = 0
         self.kept_at = 0.0
@@ -119,7 +122,7 @@ class RulesProjection:
         began = time.perf_counter()
         outputs: list[Output] = []
         refused: list[refusals.DeadLetter] = []
-        replayed: list[letters.Replayed] = []
+        replayed: list[_Replayed] = []
         for entry in chunk.entries:
             made = self._made(entry)
             if isinstance(entry, BatchEntry):
@@ -135,7 +138,8 @@ class RulesProjection:
                 if isinstance(entry, ReplayEntry):
                     where = f"{self._log_id}-{entry.pos}"
                     replay = entry.replay
-                    replayed.append(letters.Replayed(replay.letter, entry.at, replay.by, where))
+                    told = letters.Replayed(replay.letter, entry.at, replay.by, where)
+                    replayed.append((entry.pos, told))
         self._count(chunk)
         self._pending = (outputs, refused, replayed)
         self._folded = chunk.position
@@ -171,15 +175,18 @@ class RulesProjection:
             # The next collector knows what is said of an alert, or would say it once more.
             self._tenure is not None and any(isinstance(out, AlertOutput) for out in outputs)
         )
-        tally = keep or self._tally.due()
-        if not outputs and not refused and not replayed and not tally:
+        count = keep or self._tally.due()
+        if not outputs and not refused and not replayed and not count:
             return
         with self._records.session() as session:
             self._write(session, self._pending, position, keep=keep)
-            if tally:  # never behind the engine's state, from which a restart folds on
+            if count:  # never behind the engine's state, from which a restart folds on
                 self._tally.keep(session)
-        if tally:
+        if count:
             self._tally.settle()
+        self._tally.buried(refused)
+        if self._settlement is not None:
+            self._settlement.bring_back(replayed)
         self._applied = max(self._applied, position)
         self._on_stored()
         self.outputs += len(outputs)
@@ -208,7 +215,8 @@ class RulesProjection:
             outputs = [out for out in outputs if not isinstance(out, TopologyOutput)]
         projection.apply(session, outputs, now, log=self._log_id, site=site)
         refusals.add_dead_letters(session, refused, now)
-        letters.mark_replayed(session, replayed, now)
+        if self._settlement is None:  # else they are asked for until what they brought is settled
+            letters.mark_replayed(session, [told for _, told in replayed], now)
         if position > self._applied:
             projection.save_cursor(session, self._cursor, position, None)
         if keep:
@@ -219,6 +227,15 @@ class RulesProjection:
     def needed_after(self) -> int:
         """Return the position of the engine's last kept state."""
         return self._kept
+
+    def rest(self) -> None:
+        """Keep the engine's state for the next collector, so that all of this log settles."""
+        if self._tenure is None or self._kept == self._folded:
+            return
+        with self._records.session() as session:
+            self._write(session, ([], [], []), self._folded, keep=True)
+        self._applied = max(self._applied, self._folded)
+        self._kept, self.kept_at = self._folded, time.monotonic()
 
     def close(self) -> None:
         """Keep what was counted; there is nothing to release, the records are the collector's."""

@@ -9,7 +9,8 @@ from operator import attrgetter
 import structlog
 
 from collector.feed import Chunk
-from collector.tally import Tally
+from collector.settlement import Settlement
+from collector.tally import tally
 from core.contracts.codec import Event, encode
 from core.contracts.errors import EstateError
 from core.contracts.ledger import line_of
@@ -40,15 +41,18 @@ class SeriesProjection:
         clock: Clock,
         log_id: str,
         *,
-        steady: bool = False,
+        settlement: Settlement | None = None,
     ) -> None:
-        """``steady``: what another log has told already must not be told once more."""
-        self._steady = steady
+        """``settlement`` is of a log that ends with a tenure.
+
+        What another log has told already is then not told once more.
+        """
+        self._steady = settlement is not None
         self._log_id = log_id
         self._open_writer = open_writer
         self._records = records
         self._clock = clock
-        self._tally = Tally(records, Witness.SERIES, log_id)
+        self._tally = tally(records, Witness.SERIES, log_id, settlement)
         self._writer: SeriesWriter | None = None
         self.points = 0
         self.refused = 0
@@ -92,23 +96,32 @@ class SeriesProjection:
         refused: list[Refusal],
         position: int,
     ) -> None:
-        tally = self._tally
-        gone = Counter(points[refusal.index][0] for refusal in refused)
+        gone: dict[int, list[Point]] = {}
+        for refusal in refused:
+            pos, point = points[refusal.index]
+            gone.setdefault(pos, []).append(point)
+        # A settlement may end with any entry.
+        for part in [[each] for each in made] if self._steady else [made]:
+            self._count_part(part, gone)
+        self._tally.counted(position)
+
+    def _count_part(
+        self, part: list[tuple[LogEntry, list[tuple[int, Point]]]], gone: dict[int, list[Point]]
+    ) -> None:
         fresh: list[Point] = []
-        for entry, some in made:
+        lost: list[Point] = []
+        for entry, some in part:
             line = line_of(entry)
-            if line is None or not some or not tally.wants(entry.pos):
+            if line is None or not some or not self._tally.wants(entry.pos):
                 continue
-            tally.line(line, entry.pos).stored += len(some) - gone[entry.pos]
+            refused = gone.get(entry.pos, [])
+            self._tally.line(line, entry.pos).stored += len(some) - len(refused)
             fresh += [point for _, point in some]
-        kinds = _by_day(fresh)
-        kinds.subtract(
-            (point.time_ns // _DAY_NS, point.event.kind)
-            for pos, point in (points[refusal.index] for refusal in refused)
-            if tally.wants(pos)
-        )
-        tally.kinds(kinds)
-        tally.counted(position)
+            lost += refused
+        if fresh:
+            kinds = _by_day(fresh)
+            kinds.subtract((point.time_ns // _DAY_NS, point.event.kind) for point in lost)
+            self._tally.kinds(kinds)
 
     def _letter(self, item: tuple[int, Point], reason: str, entry: LogEntry) -> refusals.DeadLetter:
         pos, point = item
@@ -129,6 +142,7 @@ class SeriesProjection:
                 Family.POINT, point.event.at, point.site, offset_ns=point.time_ns % 1_000_000
             ),
             line=line,
+            entry=entry.pos if self._steady else None,
         )
 
     def _keep(self, letters: list[refusals.DeadLetter]) -> None:
@@ -136,6 +150,7 @@ class SeriesProjection:
             refusals.add_dead_letters(session, letters, self._clock.now_ms())
             self._tally.keep(session)
         self._tally.settle()
+        self._tally.buried(letters)
 
     @staticmethod
     def _rehearse(entry: LogEntry, writer: SeriesWriter) -> None:
@@ -154,6 +169,9 @@ class SeriesProjection:
     def needed_after(self) -> int:
         """Return the position that is durable in the store, and counted."""
         return min(self._writer.position(), self._tally.kept) if self._writer is not None else 0
+
+    def rest(self) -> None:
+        """Leave all as it is: the store and the accounts know where they stand."""
 
     def close(self) -> None:
         """Close the store, and keep what was counted."""

@@ -8,6 +8,7 @@ import structlog
 
 from collector.holding import Holding
 from collector.ingest import Ingest
+from collector.rules_projection import RulesProjection
 from core.contracts.errors import EstateError
 from core.storage.journal import Log
 
@@ -38,17 +39,22 @@ class Settler:
         if self._thread is not None:
             self._thread.join(5.0)
             self._thread = None
-            self._step()
+            self._step(is_last=True)
 
     def _run(self) -> None:
         while not self._stopping.wait(_EVERY_S):
             self._step()
 
-    def _step(self) -> None:
+    def _step(self, *, is_last: bool = False) -> None:
         try:
+            if is_last:
+                # What the projections told last is taken before this, in its order.
+                self._journal.advance(RulesProjection.name, 0).result()
             stored = min(self._journal.cursors().values(), default=0)
             if told := self._holding.settle(stored):
                 self._ingest.on_stored(told)
+            if is_last:
+                self._holding.end(stored, self._journal.position)
         except EstateError as error:
             if not self._trouble:
                 log.warning("not settled", site=self._holding.tenure.site, why=str(error))

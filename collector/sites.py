@@ -17,7 +17,7 @@ from collector.station import Station
 from collector.tenure import Tenure
 from core.runtime.clock import Clock
 from core.runtime.settings import Settings
-from core.storage.records import Records, projection, tenures
+from core.storage.records import Records, ledger, projection, tenures
 from rules.handover import Inheritance, inherit
 from rules.snapshot import SnapshotError
 
@@ -151,6 +151,7 @@ class Sites:
             taken = tenures.take(session, site, self._name, log_id)
             if taken is None:
                 return None, 0
+            ledger.succeed(session, site, taken.log, log_id, self._clock.now_ms())
             state = None if taken.snapshot is None else self._read(site, taken.snapshot)
             if state is not None:
                 cursor = f"rules-snapshot/{log_id}"

@@ -109,9 +109,10 @@ class Station:
 
     def start(self, tenure: Tenure | None = None) -> None:
         """Start everything but the links; ``tenure`` is of the one site that it is for."""
-        holding = None if tenure is None else Holding(self._records, tenure)
-        if tenure is None:
-            # Several collectors take a batch again after a site has moved: it would count twice.
+        holding = None
+        if tenure is not None:
+            holding = Holding(self._records, self._clock, tenure, self.journal.epoch)
+        else:  # a site's log has accounts since it was taken
             with self._records.session() as session:
                 journal = self.journal
                 ledger.begin(session, journal.epoch, journal.position, self._clock.now_ms())
@@ -126,27 +127,26 @@ class Station:
             settler = Settler(self.journal, holding, self.ingest)
             settler.start()
             self._stack.callback(settler.stop)
-        self._project(tenure)
+        self._project(holding)
         self.ingest.start()
         self._stack.callback(self.ingest.stop)
         self._subscribe()
 
-    def _project(self, tenure: Tenure | None) -> None:
+    def _project(self, holding: Holding | None) -> None:
         log_id = self.journal.epoch
         settings, journal, clock = self._settings, self.journal, self._clock
-        self.rules = RulesProjection(self._records, clock, log_id, self._on_stored, tenure)
+        self.rules = RulesProjection(self._records, clock, log_id, self._on_stored, holding)
         for name in (self.rules.name, *STORES):
             # Known from the first entry on: a store that was never reached holds the log back.
             journal.advance(name, 0).result()
         here: list[Projection] = [self.rules]
-        if tenure is None and settings.collector.companion and isinstance(clock, ScaledClock):
+        settlement = None if holding is None else holding.settlement
+        if holding is None and settings.collector.companion and isinstance(clock, ScaledClock):
             self._followers.append(Companion(settings, clock, journal, STORES))
         else:
-            here += store_projections(settings, self._records, clock, log_id, self._site)
+            here += store_projections(settings, self._records, clock, log_id, settlement)
         self._followers.append(
-            Followers(
-                journal, here, Notebook(self._records, log_id, clock, steady=tenure is not None)
-            )
+            Followers(journal, here, Notebook(self._records, log_id, clock, settlement))
         )
         for followers in self._followers:
             followers.start()

@@ -85,9 +85,9 @@ def steady_letters(
     """
     place = _place(entry)
     if place is None:
-        return list(found)
+        return [replace(letter, entry=entry.pos) for letter in found]
     name, seq = place
-    return [replace(letter, log=name, pos=seq) for letter in found]
+    return [replace(letter, log=name, pos=seq, entry=entry.pos) for letter in found]
 
 
 def steady_outputs(entry: LogEntry, outputs: Sequence[Output]) -> list[Output]:

@@ -95,7 +95,7 @@ class Unnumbered:
                 if self._holding is None:
                     message.ack()
                 else:
-                    self._holding.when(done.result()[-1].pos, message.ack)
+                    self._holding.settlement.when(done.result()[-1].pos, message.ack)
                 return
             self._counts["not_journalled"] += 1
             if append.digest is not None:

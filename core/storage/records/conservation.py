@@ -4,6 +4,10 @@ A line's numbers come from different witnesses, so that they have to agree: what
 stored and what became a dead letter. While somebody has not counted up to the line's last entry
 yet, a difference is under way; afterwards it is missing, or too much. Whether the series store
 still holds what it took is in the days (:class:`LedgerDay`), by the events' own time.
+
+The lines of a log that ends with a tenure (:class:`LedgerTenure`) hold what is settled, all of it;
+what waits is told beside them. What a collector that died had stored last, and nobody counted, is
+not known where it has no number; of what has one the next collector stores the same again.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, case, func, select, tuple_
+from sqlalchemy import ColumnElement, and_, case, func, or_, select, true, tuple_
 from sqlalchemy.orm import Session
 
 from core.contracts.events import Lane
@@ -20,13 +24,15 @@ from core.contracts.ledger import HOUR_MS, OTHERS, Ledger, Stream
 from core.contracts.log import REPLAY
 from core.storage.records import projection
 from core.storage.records.ledger import DAY_MS, Witness
-from core.storage.records.ledger_models import LedgerDay, LedgerLine, LedgerLog
+from core.storage.records.ledger_models import LedgerDay, LedgerLine, LedgerLog, LedgerTenure
 from core.storage.records.models import DeclaredLoss
 from core.storage.records.sql import chunks
 
 #: How far back the last batch before a period is looked for (ms).
 _BEFORE_MS = 40 * DAY_MS
 _HOLE = "hole"
+#: Beyond every day.
+_NO_DAY = 1 << 40
 
 
 @dataclass(slots=True)
@@ -78,8 +84,11 @@ class Law:
 
     ``put_back`` are events of dead letters that were replayed: they come in a second time, and
     their letters stay where they were counted. ``unknown`` are losses that nobody can count.
-    ``days`` is how many days (UTC) have events of the period's time, ``compared`` of how many of
-    them the store was asked. ``since`` is when the accounts begin, None while there are none.
+    ``cut_off`` are logs that ended in the period with their collector's death: of what came last
+    and has no number there nobody knows. ``unsettled`` are days of which the store holds more than
+    was counted, which what such a log, or one that goes on, stored last may be. ``days`` is how
+    many days (UTC) have events of the period's time, ``compared`` of how many of them the store was
+    asked. ``since`` is when the accounts begin, None while there are none.
     """
 
     start: int
@@ -88,9 +97,11 @@ class Law:
     total: Flow = field(default_factory=Flow)
     put_back: int = 0
     unknown: int = 0
+    cut_off: int = 0
     days: int = 0
     compared: int = 0
     differences: list[Taken] = field(default_factory=list)
+    unsettled: list[Taken] = field(default_factory=list)
     edges: dict[tuple[str, str], Flow] = field(default_factory=dict)
     """By (site, edge); an empty edge: what came without one."""
 
@@ -108,8 +119,8 @@ def law(session: Session, start: int, end: int) -> Law:
     """Return the law of the hours that ``[start, end)`` (ms) touches."""
     start, end = _widened(session, start, end)
     found = Law(start, end, session.scalar(select(func.min(LedgerLog.began_at))))
-    for log, cursors in _cursors(session).items():
-        _add_lines(session, found, log, cursors)
+    _add_lines(session, found)
+    _add_waiting(session, found)
     _add_losses(session, found)
     _add_days(session, found)
     for name in Flow.__dataclass_fields__:
@@ -127,31 +138,28 @@ def _widened(session: Session, start: int, end: int) -> tuple[int, int]:
     return edge(start, up=False), edge(end, up=True)
 
 
-def _cursors(session: Session) -> dict[str, dict[Witness, int]]:
-    """Return how far each log is counted, the newest log last.
+def _settled(session: Session) -> ColumnElement[bool]:
+    """Return which lines nobody will add to, as far as is known.
 
     A log that has a successor is over: what it had not brought to its stores is not under way.
     """
-    logs = list(session.scalars(select(LedgerLog.log).order_by(LedgerLog.began_at)))
-    return {
-        log: {
-            witness: projection.cursor(session, witness.cursor(log))[0]
-            if log == logs[-1]
-            else 1 << 62
-            for witness in Witness
-        }
-        for log in logs
-    }
-
-
-def _add_lines(session: Session, law: Law, log: str, cursors: dict[Witness, int]) -> None:
     line = LedgerLine
+    newest = select(LedgerLog.log).order_by(LedgerLog.began_at.desc(), LedgerLog.log).limit(1)
+    log = session.scalar(newest)
+    if log is None or session.get(LedgerTenure, log) is not None:
+        return true()
+    cursors = {each: projection.cursor(session, each.cursor(log))[0] for each in Witness}
     came = cursors[Witness.RECEIVED]
     through = case(
         (line.lane == Lane.MEDIA.value, min(came, cursors[Witness.MEDIA])),
         else_=min(came, cursors[Witness.SERIES]),
     )
-    settled = line.last_pos <= through
+    return or_(line.log != log, line.last_pos <= through)
+
+
+def _add_lines(session: Session, law: Law) -> None:
+    line = LedgerLine
+    settled = _settled(session)
     rest = line.events + line.rejects - line.stored - line.dead
     query = (
         select(
@@ -160,7 +168,7 @@ def _add_lines(session: Session, law: Law, log: str, cursors: dict[Witness, int]
             _sum_of(and_(~settled, rest < 0), -rest), _sum_of(and_(settled, rest > 0), rest),
             _sum_of(and_(settled, rest < 0), -rest),
         )
-        .where(line.start >= law.start, line.start < law.end, line.log == log)
+        .where(line.start >= law.start, line.start < law.end)
         .group_by(line.site, line.edge, line.lane)
     )  # fmt: skip
     for site, edge, lane, *sums in session.execute(query):
@@ -176,6 +184,19 @@ def _add_lines(session: Session, law: Law, log: str, cursors: dict[Witness, int]
         flow.on_its_way += waits
         flow.missing += missing
         flow.surplus += surplus
+
+
+def _add_waiting(session: Session, law: Law) -> None:
+    """Add what came to logs that end with a tenure and is not settled yet."""
+    log = LedgerTenure
+    query = select(log.site, log.waiting, log.ended_at, log.is_cut)
+    for site, waiting, ended_at, is_cut in session.execute(query):
+        law.cut_off += is_cut and law.start <= ended_at < law.end
+        for hour, edge, events in waiting:
+            if law.start <= hour < law.end:
+                flow = law.flow(site, edge)
+                flow.received += events
+                flow.on_its_way += events
 
 
 def _sum(what: ColumnElement[Any] | Any) -> ColumnElement[Any]:
@@ -251,25 +272,59 @@ def _runs(
 
 def _add_days(session: Session, law: Law) -> None:
     days = Counter[int]()
+    unsettled = unsettled_days(session)
     for row in taken(session, law.start // DAY_MS, -(-law.end // DAY_MS)):
         days[row.day] += row.found is None
         if row.found is not None and row.found != row.stored:
-            law.differences.append(row)
+            (law.unsettled if unsettled.explain(row) else law.differences).append(row)
     law.days = len(days)
     law.compared = sum(not unasked for unasked in days.values())
+
+
+class Unsettled(NamedTuple):
+    """Days (first, last) of which a log that ends with a tenure may have stored more.
+
+    It counts what is settled: what it stored since is not counted yet, or never if it was cut off.
+    """
+
+    spans: list[tuple[int, int]]
+
+    def explain(self, row: Taken) -> bool:
+        """Tell whether the store may for that hold more than it is known to have taken."""
+        return (row.found or 0) > row.stored and any(
+            first <= row.day <= last for first, last in self.spans
+        )
+
+
+def unsettled_days(session: Session) -> Unsettled:
+    """Return of which days the store may hold more than it is known to have taken."""
+    log = LedgerTenure
+    query = select(log.kept_at, log.ended_at).where(or_(log.ended_at.is_(None), log.is_cut))
+    return Unsettled([
+        (kept_at // DAY_MS, _NO_DAY if ended_at is None else ended_at // DAY_MS)
+        for kept_at, ended_at in session.execute(query)
+    ])  # fmt: skip
 
 
 def taken(session: Session, first: int, end: int) -> list[Taken]:
     """Return what the series store took of the days ``[first, end)``, by day and kind.
 
-    Where the accounts began in the midst of things, days that may have events from before are left
+    Where accounts began in the midst of things, days that may have events from before are left
     out, with a day's grace for clocks that were ahead.
     """
-    began = session.execute(
+    oldest = session.execute(
         select(LedgerLog.began_at, LedgerLog.begin).order_by(LedgerLog.began_at).limit(1)
     ).one_or_none()
-    if began is not None and began.begin > 0:
-        first = max(first, began.began_at // DAY_MS + 2)
+    midway = list(
+        session.scalars(
+            select(LedgerLog.began_at)
+            .join(LedgerTenure, LedgerTenure.log == LedgerLog.log)
+            .where(LedgerTenure.midway)
+        )
+    )
+    if oldest is not None and oldest.begin > 0:
+        midway.append(oldest.began_at)
+    first = max([first, *(began_at // DAY_MS + 2 for began_at in midway)])
     query = select(LedgerDay).where(LedgerDay.day >= first, LedgerDay.day < end)
     return [
         Taken(row.day, row.kind, row.stored, row.found if row.found_of == row.stored else None)

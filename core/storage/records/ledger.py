@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, delete, func, select
+from sqlalchemy import ColumnElement, case, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from core.contracts.ledger import HOUR_MS, Line
 from core.storage.records import changes, projection
-from core.storage.records.ledger_models import LedgerDay, LedgerLine, LedgerLog
+from core.storage.records.ledger_models import LedgerDay, LedgerLine, LedgerLog, LedgerTenure
 from core.storage.records.sql import execute_many, table, upsert, upsert_statement
 
 DAY_MS = 24 * HOUR_MS
@@ -49,6 +49,23 @@ class Counts:
     dead: int = 0
     last_pos: int = 0
 
+    def add(self, other: Counts) -> None:
+        """Add what another witness, or the same one later, has counted."""
+        firsts = [seq for seq in (self.first_seq, other.first_seq) if seq]
+        self.first_seq = min(firsts, default=0)
+        self.last_seq = max(self.last_seq, other.last_seq)
+        self.batches += other.batches
+        self.events += other.events
+        self.rejects += other.rejects
+        self.stored += other.stored
+        self.dead += other.dead
+        self.last_pos = max(self.last_pos, other.last_pos)
+
+    @property
+    def rest(self) -> int:
+        """Return what came and is neither stored nor a dead letter, below 0: what is too much."""
+        return self.events + self.rejects - self.stored - self.dead
+
 
 def begin(session: Session, log: str, position: int, now: int) -> None:
     """Open the accounts of a log at a position, unless they are open; ``now`` is ms (UTC).
@@ -67,11 +84,67 @@ def beginning(session: Session, log: str) -> int | None:
     return session.scalar(select(LedgerLog.begin).where(LedgerLog.log == log))
 
 
+def succeed(session: Session, site: str, former: str, log: str, now: int) -> None:
+    """Open the accounts of a site's new log (at ``now``, ms); those of its former log are over.
+
+    What of that was not settled comes again, but for what has no number: it is cut off.
+    """
+    old = session.get(LedgerTenure, former) if former else None
+    if old is not None and old.ended_at is None:
+        old.ended_at, old.is_cut, old.waiting = now, True, []
+    session.add(LedgerLog(log=log, began_at=now, begin=0))
+    session.add(
+        LedgerTenure(
+            log=log, site=site, midway=bool(former) and old is None, settled=0, kept_at=now,
+            waiting=[], ended_at=None, is_cut=False,
+        )
+    )  # fmt: skip
+    session.flush()
+
+
+def settle(
+    session: Session,
+    log: str,
+    lines: Mapping[Line, Counts],
+    kinds: Mapping[tuple[int, str], int],
+    waiting: list[list[Any]],
+    settled: int,
+    now: int,
+) -> None:
+    """Add what all witnesses have counted of a log up to the position ``settled``, and no more.
+
+    Nobody else adds to these lines, so that this waits for no other collector. ``waiting`` and
+    ``now`` (ms) are as in :class:`LedgerTenure`.
+    """
+    _add(session, log, lines)
+    add_stored(session, kinds)
+    session.execute(
+        update(LedgerTenure)
+        .where(LedgerTenure.log == log)
+        .values(settled=settled, kept_at=now, waiting=waiting)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def end(session: Session, log: str, now: int) -> None:
+    """Note that a log is over and that all of it is settled, at ``now`` (ms)."""
+    session.execute(
+        update(LedgerTenure)
+        .where(LedgerTenure.log == log)
+        .values(ended_at=now)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def add(session: Session, log: str, lines: Mapping[Line, Counts]) -> None:
     """Add to the lines of a log."""
     if not lines:
         return
     changes.lock(session)  # several processes add to the same rows: one after the other
+    _add(session, log, lines)
+
+
+def _add(session: Session, log: str, lines: Mapping[Line, Counts]) -> None:
     rows = [
         {
             "start": line.hour, "log": log, **line.stream._asdict(), "hours": 1,
@@ -79,7 +152,7 @@ def add(session: Session, log: str, lines: Mapping[Line, Counts]) -> None:
             "batches": counts.batches, "events": counts.events, "rejects": counts.rejects,
             "stored": counts.stored, "dead": counts.dead, "last_pos": counts.last_pos,
         }
-        for line, counts in lines.items()
+        for line, counts in sorted(lines.items())
     ]  # fmt: skip
     _merge(session, rows)
 
@@ -97,7 +170,8 @@ def add_stored(session: Session, kinds: Mapping[tuple[int, str], int]) -> None:
     execute_many(
         session,
         statement,
-        [{"day": day, "kind": kind, "stored": n} for (day, kind), n in kinds.items() if n],
+        # In one order, since several collectors add to the same days.
+        [{"day": day, "kind": kind, "stored": n} for (day, kind), n in sorted(kinds.items()) if n],
     )
 
 

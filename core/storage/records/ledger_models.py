@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Index
+from typing import Any
+
+from sqlalchemy import Boolean, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.storage.records.base import Base, CleanText, Long
+from core.storage.records.base import Base, CleanJson, CleanText, Long
 
 
 class LedgerLog(Base):
@@ -16,6 +18,27 @@ class LedgerLog(Base):
     log: Mapped[str] = mapped_column(CleanText, primary_key=True)
     began_at: Mapped[int] = mapped_column(Long)
     begin: Mapped[int] = mapped_column(Long)
+
+
+class LedgerTenure(Base):
+    """A log that ends with a tenure: one of several collectors has it while a site is its own.
+
+    Its lines hold what is ``settled``, a position, as known at ``kept_at``. ``waiting`` is what is
+    not yet, ``[[hour, edge, events]]``: of what is numbered the next log brings it again.
+    ``ended_at`` is when it was over, ``is_cut`` if its end was never settled. ``midway``: a log of
+    the site before it had no accounts.
+    """
+
+    __tablename__ = "ledger_tenure"
+
+    log: Mapped[str] = mapped_column(CleanText, primary_key=True)
+    site: Mapped[str] = mapped_column(CleanText)
+    midway: Mapped[bool] = mapped_column(Boolean)
+    settled: Mapped[int] = mapped_column(Long)
+    kept_at: Mapped[int] = mapped_column(Long)
+    waiting: Mapped[list[list[Any]]] = mapped_column(CleanJson)
+    ended_at: Mapped[int | None] = mapped_column(Long)
+    is_cut: Mapped[bool] = mapped_column(Boolean)
 
 
 class LedgerLine(Base):

@@ -43,7 +43,8 @@ class DeadLetter:
     its bytes (stored up to 64 KiB, whole batches up to 1 MiB), ``at`` ms (UTC). ``log`` is the
     log's identity, where there has been more than one. Without an ``origin`` it cannot be
     replayed. ``line`` is what its entry is counted under in the accounts, None where they begin
-    later.
+    later. ``entry`` is the entry's position in a log that ends with a tenure, where ``log`` and
+    ``pos`` may name it otherwise: whoever settles the log accounts for it, and nobody here.
     """
 
     pos: int
@@ -57,6 +58,7 @@ class DeadLetter:
     log: str = ""
     origin: Origin | None = None
     line: Line | None = None
+    entry: int | None = None
 
     @property
     def id(self) -> str:
@@ -122,6 +124,7 @@ def add_dead_letters(session: Session, rows: Sequence[DeadLetter], now: int) -> 
 
 def _account(session: Session, rows: Sequence[DeadLetter]) -> None:
     """Add letters to the accounts of their logs, but those from before the accounts begin."""
+    rows = [row for row in rows if row.entry is None]
     for log in {row.log for row in rows if row.line is not None}:
         begin = ledger.beginning(session, log)
         if begin is None:

@@ -44,12 +44,16 @@ class Orders:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A site as its last owner left it; ``snapshot`` is its rules' state, None: there is none."""
+    """A site as its last owner left it; ``snapshot`` is its rules' state, None: there is none.
+
+    ``log`` is its last log, empty where it had none.
+    """
 
     term: int
     lanes: Lanes
     snapshot: bytes | None
     former: str | None
+    log: str
 
 
 def now_ms(session: Session) -> int:
@@ -154,7 +158,7 @@ def take(session: Session, site: str, name: str, log: str) -> Taken | None:
     row.collector, row.log, row.since = name, log, now
     row.term += 1
     session.flush()
-    return Taken(row.term, row.lanes, snapshot, former)
+    return Taken(row.term, row.lanes, snapshot, former, old)
 
 
 def check(session: Session, site: str, term: int) -> None:
