@@ -171,7 +171,10 @@ class SeriesProjection:
         return min(self._writer.position(), self._tally.kept) if self._writer is not None else 0
 
     def rest(self) -> None:
-        """Leave all as it is: the store and the accounts know where they stand."""
+        """Have all of a log that ends with its tenure in the store, so that it settles."""
+        if self._steady and self._writer is not None:
+            self._writer.write([], self._tally.kept)  # what was refused is a letter by now
+            self._writer.sync()
 
     def close(self) -> None:
         """Close the store, and keep what was counted."""

@@ -25,7 +25,8 @@ log = structlog.get_logger(__name__)
 
 #: So many sites change hands at once.
 _HANDS = 4
-_FOLDER = "sites"
+#: Where in the data folder the logs of sites are, each in its site's folder.
+FOLDER = "sites"
 
 
 class Sites:
@@ -111,7 +112,7 @@ class Sites:
     def _take(self, site: str) -> None:
         if self.owns(site):
             return
-        folder = self._settings.data / _FOLDER / site
+        folder = self._settings.data / FOLDER / site
         folder.mkdir(parents=True, exist_ok=True)
         self._clear(folder)
         station = Station(

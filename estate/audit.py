@@ -6,13 +6,13 @@ has used is in the log once, or waits in its outbox, or was passed over and coun
 and that kind by kind the series store holds what the log holds, less its dead letters.
 
 What the log has trimmed is answered by the accounts (:mod:`estate.audit_accounts`), which are
-compared with the log for as far as it reaches.
+compared with the log for as far as it reaches. Several collectors are audited by the accounts.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,23 +21,21 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from collector.refused import SOURCE
-from core.contracts.around import read_around
+from collector.sites import FOLDER
 from core.contracts.errors import StoreUnavailableError
 from core.contracts.ledger import Account, Ledger, Stream
-from core.contracts.left_out import LeftOut
-from core.contracts.log import LogEntry
 from core.contracts.ports import SeriesReader
 from core.runtime.clock import ScaledClock
 from core.runtime.settings import Settings
 from core.storage.journal import JournalReader
 from core.storage.records import Records, cautions, refusals
+from core.storage.records.conservation import Flow
 from core.storage.records.ledger import DAY_MS
 from core.storage.series import open_reader
-from estate.audit_accounts import Accounts, LogCheck, accounts_of
+from estate.audit_accounts import Accounts, LogCheck, accounts_of, check_log, entries_of
 
 #: Beyond every time that an event may have (ms).
 FOREVER = 4_102_444_800_000
-_AT_ONCE = 2_000
 
 
 @dataclass(frozen=True)
@@ -57,21 +55,31 @@ class Audit:
     log_from: int | None
     accounts: Accounts | None = None
     unfolded: int = 0
+    shared: bool = False
+    """Of several collectors: their accounts say it all."""
+
+    @property
+    def _flow(self) -> Flow | None:
+        return self.accounts.law.total if self.shared and self.accounts is not None else None
 
     @property
     def journalled(self) -> int:
         """Return the events that the edges have journalled and that the log or a note knows."""
+        if self._flow is not None:
+            return self._flow.journalled
         return sum(a.events + a.rejects + a.dropped for a in self.ledger.accounts.values())
 
     @property
     def declared(self) -> int:
         """Return the events that the edges declared dropped."""
+        if self._flow is not None:
+            return self._flow.dropped
         return sum(account.dropped for account in self.ledger.accounts.values())
 
     @property
     def dead(self) -> int:
         """Return the dead letters of the period."""
-        return self.letters + self.refused.total()
+        return self.letters + self.refused.total() if self._flow is None else self._flow.dead
 
     def problems(self) -> Iterator[str]:
         """Yield what does not agree, in words."""
@@ -98,6 +106,18 @@ class Audit:
 
     def lines(self) -> Iterator[str]:
         """Yield the audit as a table."""
+        if not self.shared:
+            yield from self._tables()
+        yield from () if self.accounts is None else self.accounts.lines()
+        if self.unfolded:
+            yield f"{self.unfolded:,} dead letters are of what is stored and the rules left out"
+        if self.ledger.abandoned:
+            yield f"{self.ledger.abandoned} epochs were abandoned: a possible loss nobody can count"
+        yield from (f"NOT EXACT: {problem}" for problem in self.problems())
+        if self.exact:
+            yield "exact"
+
+    def _tables(self) -> Iterator[str]:
         head = ("batches", "events", "unreadable", "dropped", "waiting")
         yield f"{'edge/epoch/lane':<40}" + "".join(f"{name:>12}" for name in head)
         for stream, account in sorted(self.ledger.accounts.items()):
@@ -117,14 +137,6 @@ class Audit:
             f"journalled {self.journalled:,}: dead-lettered {self.dead:,}, declared dropped "
             f"{self.declared:,}, the rest stored"
         )
-        yield from () if self.accounts is None else self.accounts.lines()
-        if self.unfolded:
-            yield f"{self.unfolded:,} dead letters are of what is stored and the rules left out"
-        if self.ledger.abandoned:
-            yield f"{self.ledger.abandoned} epochs were abandoned: a possible loss nobody can count"
-        yield from (f"NOT EXACT: {problem}" for problem in self.problems())
-        if self.exact:
-            yield "exact"
 
     def document(self) -> dict[str, Any]:
         """Return the audit as plain values, for programs."""
@@ -185,11 +197,31 @@ def audit(settings: Settings, start: int = 0, end: int = FOREVER) -> Audit:
             outboxes = sorted(settings.data.glob("edges/*/outbox.sqlite"))
             now = ScaledClock.from_environment().now_ms()
             kept = now // DAY_MS - settings.series.retention_days + 1
+            if settings.collector.shared:
+                logs = sorted((settings.data / FOLDER).glob("*/*.sqlite"))
+                return audit_shared(logs, series, records, start, end, kept)
             return audit_of(
                 settings.data / "collector.sqlite", outboxes, series, records, start, end, kept
             )
     finally:
         records.close()
+
+
+def audit_shared(
+    logs: list[Path],
+    series: SeriesReader,
+    records: Records,
+    start: int = 0,
+    end: int = FOREVER,
+    kept: int = 0,
+) -> Audit:
+    """Audit several collectors: by the accounts of all, which know of every site.
+
+    Those of the ``logs`` on this machine that are still a site's must agree with what these hold.
+    """
+    checks = [found for path in logs if (found := check_log(records, path)) is not None]
+    accounts = accounts_of(records, series, checks, start, end, kept, trimmed=True)
+    return Audit(Ledger(start, end), Counter(), Counter(), 0, None, accounts, shared=True)
 
 
 def audit_of(
@@ -213,7 +245,7 @@ def audit_of(
         with records.reading() as session:
             unread = cautions.unread(session, identity)
         check = LogCheck(records, identity)
-        for chunk in _chunks(reader, unread):
+        for chunk in entries_of(reader, unread):
             log_from = chunk[0].at if log_from is None else log_from
             ledger.fold(chunk)
             check.fold(chunk)
@@ -230,21 +262,13 @@ def audit_of(
         _outbox(ledger, path)
     try:
         stored = Counter(series.counts(start, end))
-        accounts = accounts_of(records, series, check, start, end, kept)
+        trimmed = check.trimmed is not False
+        accounts = accounts_of(records, series, [check], start, end, kept, trimmed=trimmed)
     except StoreUnavailableError:
         if ledger.kinds:
             raise
         stored, accounts = Counter(), None
     return Audit(ledger, stored, refused, letters, log_from, accounts, unfolded)
-
-
-def _chunks(reader: JournalReader, unread: Mapping[int, list[LeftOut]]) -> Iterator[list[LogEntry]]:
-    after = 0
-    while entries := reader.read(after, limit=_AT_ONCE):
-        yield [
-            read_around(e.lane, e.pos, e.seq, e.at, e.body, unread.get(e.pos, ())) for e in entries
-        ]
-        after = entries[-1].pos
 
 
 def _outbox(ledger: Ledger, path: Path) -> None:

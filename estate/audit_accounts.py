@@ -6,22 +6,28 @@ far as the log reaches each hour is counted again from it and must agree.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
 
+from core.contracts.around import read_around
 from core.contracts.ledger import HOUR_MS, Line, Stream, line_of, received_of
+from core.contracts.left_out import LeftOut
 from core.contracts.log import LogEntry
 from core.contracts.ports import SeriesReader
-from core.storage.records import Records, conservation, ledger, projection
+from core.storage.journal import JournalReader
+from core.storage.records import Records, cautions, conservation, ledger, projection, tenures
 from core.storage.records.conservation import Law, Taken
 from core.storage.records.ledger import DAY_MS, Witness
-from core.storage.records.ledger_models import LedgerLine
+from core.storage.records.ledger_models import LedgerLine, LedgerTenure
 
 _Numbers = tuple[int, int, int]
+_AT_ONCE = 2_000
 
 
 @dataclass(frozen=True)
@@ -30,11 +36,13 @@ class Accounts:
 
     ``trimmed``: the log no longer has all that the store holds, so the kinds are compared here,
     day by day. ``compared`` days were, ``vouched`` for others the store said so while it had them.
+    ``unsettled`` are differences that may be none (:class:`core.storage.records.conservation.Law`).
     """
 
     law: Law
     trimmed: bool
     differences: list[Taken]
+    unsettled: list[Taken]
     compared: int
     vouched: int
     disagreeing: list[Line]
@@ -66,6 +74,16 @@ class Accounts:
             + f" = stored {total.stored:,} + dead letters {total.dead:,} + declared dropped "
             f"{total.dropped:,} + on its way {total.on_its_way:,}"
         )
+        if law.cut_off:
+            yield (
+                f"{law.cut_off:,} logs ended with their collector: of what came last and has no "
+                "number there (plain events, collectors' notes) nobody knows"
+            )
+        for day, kind, stored, held in self.unsettled:
+            yield (
+                f"UNKNOWN: {_date(day)} {kind}: {stored:,} are settled, {held:,} are in the store; "
+                "the rest may be what a collector stored last"
+            )
         if self.trimmed:
             yield (
                 f"the log begins later: {self.compared:,} days compared with the store, "
@@ -83,6 +101,11 @@ class Accounts:
             "journalled": law.total.journalled,
             "put_back": law.put_back,
             "losses_of_unknown_number": law.unknown,
+            "logs_cut_off": law.cut_off,
+            "unsettled": [
+                {"day": _date(day), "kind": kind, "settled": stored, "held": held}
+                for day, kind, stored, held in self.unsettled
+            ],
             "days_compared": self.compared,
             "days_vouched_for": self.vouched,
             "edges": [
@@ -93,7 +116,7 @@ class Accounts:
 
 
 class LogCheck:
-    """Counts the log again, hour by hour, for as far as it reaches and the accounts have come."""
+    """Counts a log again, hour by hour, for as far as it reaches and the accounts have come."""
 
     def __init__(self, records: Records, log: str) -> None:
         self._found: dict[Line, _Numbers] = {}
@@ -101,6 +124,9 @@ class LogCheck:
             begin = ledger.beginning(session, log)
             self._has_accounts, self._begin = begin is not None, begin or 0
             self._through, _ = projection.cursor(session, Witness.RECEIVED.cursor(log))
+            tenure = session.get(LedgerTenure, log)
+            if tenure is not None:
+                self._through = tenure.settled
             row = LedgerLine
             rows = session.execute(
                 select(
@@ -138,15 +164,55 @@ class LogCheck:
                 yield line
 
 
+def check_log(records: Records, path: Path) -> LogCheck | None:
+    """Count a site's log in a file again, None if it is over; raise JournalError.
+
+    With a log that is over the notes went of what crashed those who read it.
+    """
+    with closing(JournalReader(path)) as reader:
+        reader.open()
+        log = reader.epoch()
+        with records.reading() as session:
+            if not tenures.is_current(session, log):
+                return None
+            unread = cautions.unread(session, log)
+        check = LogCheck(records, log)
+        for chunk in entries_of(reader, unread):
+            check.fold(chunk)
+    return check
+
+
+def entries_of(
+    reader: JournalReader, unread: Mapping[int, list[LeftOut]]
+) -> Iterator[list[LogEntry]]:
+    """Yield a log's entries in their order, but for what must not be read."""
+    after = 0
+    while entries := reader.read(after, limit=_AT_ONCE):
+        yield [
+            read_around(e.lane, e.pos, e.seq, e.at, e.body, unread.get(e.pos, ())) for e in entries
+        ]
+        after = entries[-1].pos
+
+
 def accounts_of(
-    records: Records, series: SeriesReader, check: LogCheck, start: int, end: int, kept: int
+    records: Records,
+    series: SeriesReader,
+    checks: list[LogCheck],
+    start: int,
+    end: int,
+    kept: int,
+    *,
+    trimmed: bool,
 ) -> Accounts:
-    """Audit the accounts over ``[start, end)`` (ms); see :func:`estate.audit.audit_of`."""
+    """Audit the accounts over ``[start, end)`` (ms); see :func:`estate.audit.audit_of`.
+
+    ``trimmed``: no log here has all that the store holds.
+    """
     with records.reading() as session:
         law = conservation.law(session, start, end)
         # Of a day that the period holds in part only the store's kinds are not compared.
         taken = conservation.taken(session, -(-start // DAY_MS), end // DAY_MS)
-    trimmed = check.trimmed is not False
+        unsettled = conservation.unsettled_days(session)
     differences: list[Taken] = []
     compared, vouched = set[int](), set[int]()
     held: dict[int, dict[str, int]] = {}
@@ -170,7 +236,13 @@ def accounts_of(
         if (day, kind) not in known
     ]
     return Accounts(
-        law, trimmed, differences, len(compared), len(vouched), list(check.disagreeing())
+        law,
+        trimmed,
+        [row for row in differences if not unsettled.explain(row)],
+        [row for row in differences if unsettled.explain(row)],
+        len(compared),
+        len(vouched),
+        [line for check in checks for line in check.disagreeing()],
     )
 
 

@@ -131,6 +131,10 @@ class SeriesWriter(Protocol):
         """Store points, each with its own log position, and then ``position``; return refusals."""
         ...
 
+    def sync(self) -> None:
+        """Have :meth:`position` reach what has been written; raise StoreUnavailableError."""
+        ...
+
     def close(self) -> None:
         """Release files and connections."""
         ...

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from fastapi import APIRouter
 
 from core.storage.records import conservation
-from core.storage.records.conservation import Flow, Law
+from core.storage.records.conservation import Flow, Law, Taken
 from core.storage.records.ledger import DAY_MS
 from dashboard_api.access import Viewer
 from dashboard_api.conservation.schemas import Conservation, Difference, EdgeFlow, FlowView
@@ -46,22 +46,28 @@ def _view(law: Law) -> Conservation:
         total=FlowView(**_flow(law.total)),
         put_back=law.put_back,
         unknown_losses=law.unknown,
+        logs_cut_off=law.cut_off,
         days=law.days,
         days_compared=law.compared,
-        differences=[
-            Difference(
-                day=datetime.fromtimestamp(row.day * DAY_MS / 1000, UTC).date(),
-                kind=row.kind,
-                stored=row.stored,
-                held=row.found or 0,
-            )
-            for row in law.differences
-        ],
+        differences=_differences(law.differences),
+        unsettled=_differences(law.unsettled),
         edges=[
             EdgeFlow(site=site, edge=edge or None, **_flow(flow))
             for (site, edge), flow in sorted(law.edges.items())
         ],
     )
+
+
+def _differences(rows: list[Taken]) -> list[Difference]:
+    return [
+        Difference(
+            day=datetime.fromtimestamp(row.day * DAY_MS / 1000, UTC).date(),
+            kind=row.kind,
+            stored=row.stored,
+            held=row.found or 0,
+        )
+        for row in rows
+    ]
 
 
 def _flow(flow: Flow) -> dict[str, int]:

@@ -80,9 +80,11 @@ class Conservation(Schema):
             "total": _FLOW,
             "put_back": 0,
             "unknown_losses": 0,
+            "logs_cut_off": 0,
             "days": 1,
             "days_compared": 1,
             "differences": [],
+            "unsettled": [],
             "edges": [{"site": "jinxiu", "edge": "jinxiu-b1", **_FLOW}],
         }
     )
@@ -97,9 +99,15 @@ class Conservation(Schema):
     """Events of dead letters that were replayed in the period."""
     unknown_losses: int
     """Declared losses that nobody can count: abandoned epochs, a restore."""
+    logs_cut_off: int
+    """Logs that ended with their collector in the period: of what came last and has no number there
+    (plain events, collectors' notes) nobody knows."""
     days: int
     """Days of which the series store took events."""
     days_compared: int
     """Those whose content was compared since it last changed."""
     differences: list[Difference]
+    unsettled: list[Difference]
+    """Days of which the store holds more than is settled: what one of several collectors stored
+    last, before it died or just now, is not counted. It is not known to be right or wrong."""
     edges: list[EdgeFlow]

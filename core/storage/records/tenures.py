@@ -161,6 +161,11 @@ def take(session: Session, site: str, name: str, log: str) -> Taken | None:
     return Taken(row.term, row.lanes, snapshot, former, old)
 
 
+def is_current(session: Session, log: str) -> bool:
+    """Tell whether a log is the one that a site has now."""
+    return session.scalar(select(TenureRow.site).where(TenureRow.log == log)) is not None
+
+
 def check(session: Session, site: str, term: int) -> None:
     """Raise :class:`LostSiteError` unless a site still belongs to whoever has it since ``term``.
 

@@ -1385,6 +1385,7 @@ export interface components {
          *       ],
          *       "end": 1763003600000,
          *       "exact": true,
+         *       "logs_cut_off": 0,
          *       "put_back": 0,
          *       "since": 1762000000000,
          *       "start": 1763000000000,
@@ -1399,7 +1400,8 @@ export interface components {
          *         "surplus": 0,
          *         "undeclared_batches": 0
          *       },
-         *       "unknown_losses": 0
+         *       "unknown_losses": 0,
+         *       "unsettled": []
          *     }
          */
         Conservation: {
@@ -1425,6 +1427,12 @@ export interface components {
             /** Exact */
             exact: boolean;
             /**
+             * Logs Cut Off
+             * @description Logs that ended with their collector in the period: of what came last and has no number there
+             *     (plain events, collectors' notes) nobody knows.
+             */
+            logs_cut_off: number;
+            /**
              * Put Back
              * @description Events of dead letters that were replayed in the period.
              */
@@ -1445,6 +1453,12 @@ export interface components {
              * @description Declared losses that nobody can count: abandoned epochs, a restore.
              */
             unknown_losses: number;
+            /**
+             * Unsettled
+             * @description Days of which the store holds more than is settled: what one of several collectors stored
+             *     last, before it died or just now, is not counted. It is not known to be right or wrong.
+             */
+            unsettled: components["schemas"]["Difference"][];
         };
         /**
          * Datum

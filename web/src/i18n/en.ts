@@ -250,6 +250,8 @@ const en: typeof zh = {
     difference: "{kind} on {day}: {stored} stored, {held} held",
     more: "and {count} more",
     unknown: "{count} losses that nobody can count",
+    cutOff: "{count} logs ended with their collector: what came last without a number is unknown",
+    unsettled: "{count} held that nobody has settled: unknown",
     compared: "compared with the store: {compared} of {days} days",
     seeLetters: "See dead letters",
     seeLosses: "See declared losses",

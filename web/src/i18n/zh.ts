@@ -248,6 +248,8 @@ export default {
     difference: "{day} 的 {kind}：入库 {stored}，现存 {held}",
     more: "另有 {count} 处",
     unknown: "另有 {count} 起无法计数的丢失",
+    cutOff: "{count} 份日志随采集器中断：末尾无编号的数据去向未知",
+    unsettled: "存储中有 {count} 条尚未结账：未知",
     compared: "与存储逐日核对：{compared} / {days} 天",
     seeLetters: "查看死信",
     seeLosses: "查看已声明的丢失",
