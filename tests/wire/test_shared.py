@@ -17,10 +17,14 @@ import pytest
 import yaml
 from sqlalchemy import func, select
 
+from core.contracts.log import CONTROL
 from core.runtime import settings as settings_files
-from core.storage.records import Records, tenures
+from core.storage.records import Records, conservation, tenures
+from core.storage.records.conservation import Law
+from core.storage.records.ledger_models import LedgerDay, LedgerLine
 from core.storage.records.models import AlertRow, DeadLetterRow, DeclaredLoss, NodeColour
 from core.storage.series import open_reader
+from estate.audit import audit
 from tests import servers
 from tests.servers import PostgresServer, Server
 from tests.wire.harness import FOREVER, SyntheticEdge, run
@@ -140,8 +144,23 @@ class Shared:
             await asyncio.sleep(0.1)
         return time.monotonic() - began
 
+    def law(self) -> Law:
+        """Return the conservation law, as the accounts of all collectors have it."""
+        with self.records.reading() as session:
+            return conservation.law(session, 0, FOREVER)
+
     def check(self) -> None:
         """Nothing is lost and nothing is doubled, in the series and in the records."""
+        law = self.law()
+        assert law.total.exact, law.total
+        flows = [law.flow(site, f"e-{site}") for site in SITES]
+        # Each has come once and is stored once; beside them are the collectors' own notes.
+        assert [flow.received - flow.stored for flow in flows] == [0] * len(SITES), flows
+        with self.records.reading() as session:
+            lines = select(func.sum(LedgerLine.stored)).where(LedgerLine.lane != CONTROL)
+            assert session.scalar(lines) == self.emitted
+            days = select(func.sum(LedgerDay.stored)).where(~LedgerDay.kind.startswith("edge."))
+            assert session.scalar(days) == self.emitted
         reader = open_reader(settings_files.load(self.members["north"].file))
         try:
             counts = reader.counts(0, FOREVER)
@@ -227,6 +246,7 @@ def test_a_collector_is_killed_under_load_and_its_sites_go_on(shared: Shared) ->
 
     run(main(), timeout=180)
     shared.check()
+    assert shared.law().cut_off == len(GIVEN["north"]), "by the kill, and by no move"
     with shared.records.reading() as session:
         colours = {row.node: row for row in session.scalars(select(NodeColour))}
     total = {node: row.total for node, row in colours.items()}
@@ -237,6 +257,13 @@ def test_a_collector_is_killed_under_load_and_its_sites_go_on(shared: Shared) ->
     for member in shared.members.values():
         member.stop()
     assert set(shared.owners().values()) == {None}
+    settings = settings_files.load(shared.members["south"].file)
+    found = audit(settings)
+    assert found.exact, list(found.lines())
+    assert found.journalled == shared.law().total.journalled > shared.emitted
+    # Only of their own notes may the store have more: what the killed one told of its edges last.
+    assert found.accounts is not None
+    assert all(row.kind.startswith("edge.") for row in found.accounts.unsettled)
 
 
 def test_records_that_are_down_cost_the_sites_and_nothing_else(
