@@ -33,7 +33,7 @@ class Item(NamedTuple):
     pos: int
     line: Line
     counts: Counts
-    kinds: Counter[tuple[int, str]]
+    kinds: dict[tuple[int, str], int]
 
 
 @dataclass(slots=True)
@@ -64,8 +64,12 @@ class Page:
 
     def add(self, item: Item) -> None:
         """Add what a witness has counted."""
-        self.lines.setdefault(item.line, Counts()).add(item.counts)
-        self.kinds.update(item.kinds)
+        counts = self.lines.get(item.line)
+        if counts is None:
+            counts = self.lines[item.line] = Counts()
+        counts.add(item.counts)
+        for kind, number in item.kinds.items():
+            self.kinds[kind] += number
 
     def join(self, later: Page) -> None:
         """Add the stretch behind it."""

@@ -111,12 +111,14 @@ class TenureTally:
     def line(self, line: Line, pos: int) -> Counts:
         """Return what is to be added to a line, for the entry at a position."""
         counts = Counts(last_pos=pos)
-        self._items.append(Item(pos, line, counts, Counter()))
+        self._items.append(Item(pos, line, counts, {}))
         return counts
 
     def kinds(self, found: Counter[tuple[int, str]]) -> None:
         """Add events by (day of their own time, kind); of the entry of the last :meth:`line`."""
-        self._items[-1].kinds.update(found)
+        kinds = self._items[-1].kinds
+        for kind, number in found.items():
+            kinds[kind] = kinds.get(kind, 0) + number
 
     def counted(self, position: int) -> None:
         """Hand over what was counted, which is everything up to a position."""

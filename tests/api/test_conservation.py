@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.contracts.ledger import HOUR_MS
+from core.storage.records.ledger import DAY_MS
 from tests.api.harness import running
 from tests.collector.office import EDGE, NOW, SITE, Office, batch, reading
+from tests.collector.tenancy import Town
 
 WHERE = "/api/v1/conservation"
 
@@ -47,3 +49,21 @@ def test_nobody_reads_it_without_signing_in(tmp_path: Path) -> None:
         assert run.client().get(WHERE, params={"start": 0}).status_code == 401
         law = run.signed_in().get(WHERE, params={"start": 0}).json()
     assert (law["since"], law["exact"], law["edges"]) == (None, True, [])
+
+
+def test_what_a_collector_that_died_alone_knew_is_told_as_unknown(tmp_path: Path) -> None:
+    town = Town(tmp_path)
+    north = town.take()
+    north.plain("probe", reading("probe"))
+    north.fold()
+    north.die()
+    south = town.take()
+    south.batch(batch(reading(power_w=1)))
+    south.give()
+    town.compare(NOW // DAY_MS)
+    with running(tmp_path) as run:
+        found = run.signed_in().get(WHERE, params={"start": 0, "end": NOW + HOUR_MS}).json()
+    town.close()
+    assert (found["exact"], found["logs_cut_off"], found["differences"]) == (True, 1, [])
+    (row,) = found["unsettled"]
+    assert (row["kind"], row["stored"], row["held"]) == ("meter.reading", 1, 2)

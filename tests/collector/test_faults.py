@@ -72,6 +72,9 @@ class Shaky:
     def needed_after(self) -> int:
         return self.open()
 
+    def rest(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

@@ -24,12 +24,13 @@ from core.storage.records.ledger import DAY_MS
 from core.storage.records.ledger_models import LedgerLine
 from core.storage.series import open_writer
 from edge.outbox import open_journal
-from estate.audit import FOREVER, Audit, audit
+from estate.audit import FOREVER, Audit, audit, audit_shared
 from estate.cli import app
 from estate.street import StreetAudit
-from tests.collector.office import NOW, Office
+from tests.collector.office import NOW, SITE, Office
 from tests.collector.office import batch as wire_batch
 from tests.collector.office import reading as wire_reading
+from tests.collector.tenancy import Town
 from tests.wire.harness import CLOCK
 
 EPOCH = "0d7e6c9e-epoch-1"
@@ -272,3 +273,52 @@ def test_a_batch_that_only_a_newer_program_can_read_is_no_missing_one(tmp_path: 
     assert found.exact, list(found.lines())
     assert found.ledger.rejects == 1
     office.close()
+
+
+def test_several_collectors_are_audited_by_their_accounts_and_the_logs_that_are_here(
+    tmp_path: Path,
+) -> None:
+    town = Town(tmp_path)
+    north = town.take()
+    for seq in (1, 2):
+        north.batch(wire_batch(wire_reading(at=NOW + seq), seq=seq))
+    north.fold()
+    north.settle()
+    north.batch(wire_batch(wire_reading(at=NOW + 3), seq=3))
+    north.fold()
+    north.die()
+    south = town.take()
+    south.batch(wire_batch(wire_reading(at=NOW + 3), seq=3))
+    south.fold()
+    south.settle()
+
+    def audited(**other: int) -> Audit:
+        return audit_shared(sorted(tmp_path.glob("c-*.sqlite")), town.store, town.records, **other)
+
+    told = audited()
+    assert told.exact, list(told.lines())
+    assert told.accounts is not None
+    assert (told.journalled, told.dead, told.declared) == (told.accounts.law.total.stored, 0, 0)
+    assert told.accounts.law.cut_off == 1
+    lines = list(told.lines())
+    assert any(line.startswith("1 logs ended with their collector") for line in lines)
+    document = told.document()
+    assert document["accounts"]["logs_cut_off"] == 1
+    json.dumps(document)
+
+    # A point more, on a day when a collector died: nobody knows. One less is a difference.
+    town.store.points.add((SITE, "lonely", "meter.reading", NOW * 1_000_000 + 77))
+    told = audited()
+    assert told.exact
+    assert any("UNKNOWN" in line and "3 are settled, 4 are in the" in line for line in told.lines())
+    town.store.points = {point for point in town.store.points if point[1] != "m1"}
+    assert not audited().exact
+
+    with town.records.session() as session:
+        line = session.query(LedgerLine).filter_by(log=south.journal.epoch, lane="reading").one()
+        line.events += 1
+        line.stored += 1
+    assert any("is not what the log holds" in problem for problem in audited().problems())
+    assert audited(start=NOW + 7 * DAY_MS).journalled == 0
+    south.give()
+    town.close()

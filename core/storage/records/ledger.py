@@ -51,8 +51,8 @@ class Counts:
 
     def add(self, other: Counts) -> None:
         """Add what another witness, or the same one later, has counted."""
-        firsts = [seq for seq in (self.first_seq, other.first_seq) if seq]
-        self.first_seq = min(firsts, default=0)
+        if other.first_seq and not 0 < self.first_seq < other.first_seq:
+            self.first_seq = other.first_seq
         self.last_seq = max(self.last_seq, other.last_seq)
         self.batches += other.batches
         self.events += other.events
