@@ -189,7 +189,9 @@ def _add_lines(session: Session, law: Law) -> None:
 def _add_waiting(session: Session, law: Law) -> None:
     """Add what came to logs that end with a tenure and is not settled yet."""
     log = LedgerTenure
-    query = select(log.site, log.waiting, log.ended_at, log.is_cut)
+    query = select(log.site, log.waiting, log.ended_at, log.is_cut).where(
+        or_(log.ended_at.is_(None), log.is_cut)
+    )
     for site, waiting, ended_at, is_cut in session.execute(query):
         law.cut_off += is_cut and law.start <= ended_at < law.end
         for hour, edge, events in waiting:

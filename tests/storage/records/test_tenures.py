@@ -10,8 +10,17 @@ import pytest
 from core.contracts import topology as topologies
 from core.contracts.colours import Colour
 from core.contracts.errors import InUseError
+from core.contracts.ledger import HOUR_MS, Line, Stream
 from core.contracts.outputs import ColourOutput, TopologyOutput
-from core.storage.records import Records, projection, tenures, tree
+from core.storage.records import (
+    Records,
+    changes,
+    conservation,
+    ledger,
+    projection,
+    tenures,
+    tree,
+)
 from core.storage.records.errors import LostSiteError, NotFoundError
 from core.storage.records.tenures import Orders
 
@@ -205,3 +214,94 @@ def test_nodes_above_the_sites_are_the_sum_of_what_each_knows(shared: Records) -
     assert found["street"] == ("red", "red", 4, 4)
     colours(shared, "s-1", 13, ("s-1", green, 1, 1), ("c-1", green, 1, 1), ("street", green, 1, 1))
     assert shown(shared)["street"] == ("green", "green", 4, 4)
+
+
+HOUR = 10 * HOUR_MS
+
+
+def settle(records: Records, log: str, upto: int, *, term: int = 1, site: str = "s-1") -> None:
+    """Settle one batch of ten events that ends at a position, and tell of three that wait."""
+    counts = ledger.Counts(upto, upto, 1, events=10, stored=10, last_pos=upto)
+    line = Line(HOUR, Stream(site, "e", "epoch-1", "reading"))
+    kinds = {(0, "meter.reading"): 7, (0, "access.granted"): 3}
+    with records.session() as session:
+        tenures.keep(session, site, term, {"e": [("epoch-1", {"reading": upto})]})
+        ledger.settle(session, log, {line: counts}, kinds, [[HOUR, "e", 3]], upto, HOUR + upto)
+
+
+def begin(records: Records, log: str, now: int, site: str = "s-1") -> None:
+    """Have somebody take a site with a new log, whoever has it."""
+    with records.session() as session:
+        taken = tenures.take(session, site, "a", log)
+        assert taken is not None
+        ledger.succeed(session, site, taken.log, log, now)
+
+
+def law_of(records: Records) -> conservation.Law:
+    with records.reading() as session:
+        return conservation.law(session, 0, 100 * HOUR_MS)
+
+
+def test_accounts_of_a_log_end_where_the_next_ones_begin(shared: Records) -> None:
+    beat(shared, "a")
+    begin(shared, "log-1", HOUR)
+    settle(shared, "log-1", 1)
+    law = law_of(shared)
+    assert (law.total.received, law.total.stored, law.total.on_its_way) == (13, 10, 3)
+    begin(shared, "log-2", HOUR + 50)
+    law = law_of(shared)
+    assert (law.total.received, law.total.on_its_way, law.cut_off) == (10, 0, 1), "it comes again"
+    settle(shared, "log-2", 2, term=2)
+    with shared.session() as session:
+        ledger.end(session, "log-2", HOUR + 90)
+    begin(shared, "log-3", HOUR + 99)
+    law = law_of(shared)
+    assert law.exact
+    assert (law.total.received, law.total.stored, law.cut_off) == (20, 20, 1)
+    with shared.reading() as session:
+        assert ledger.stored_on(session, 0) == {"meter.reading": 14, "access.granted": 6}
+        unsettled = conservation.unsettled_days(session)
+        assert [tenures.is_current(session, f"log-{n}") for n in (1, 2, 3)] == [False, False, True]
+    assert unsettled.explain(conservation.Taken(0, "meter.reading", 14, 15))
+    assert not unsettled.explain(conservation.Taken(0, "meter.reading", 14, 13))
+    with pytest.raises(LostSiteError):
+        settle(shared, "log-2", 3, term=2)
+    assert law_of(shared).total.received == 20
+
+
+def test_accounts_that_begin_with_a_later_log_compare_from_the_second_day_on(
+    shared: Records,
+) -> None:
+    beat(shared, "a")
+    take(shared, "s-1", "a", "log-of-an-earlier-program")
+    begin(shared, "log-2", HOUR)
+    settle(shared, "log-2", 1, term=2)
+    law = law_of(shared)
+    assert (law.exact, law.total.received, law.cut_off, law.days) == (True, 13, 0, 0)
+
+
+def test_sites_that_settle_at_once_wait_for_nobody(open_records: Callable[[], Records]) -> None:
+    records = open_records()
+    with records.session() as session:
+        projection.apply(session, [TopologyOutput(1, town())], 1)
+    beat(records, "a")
+    for site in SITES:
+        begin(records, f"log-{site}", HOUR, site)
+    each = [open_records() for _ in (*SITES, *SITES)]
+
+    def work(index: int) -> None:
+        site = SITES[index % len(SITES)]
+        for upto in range(1, 21):
+            if index < len(SITES):
+                settle(each[index], f"log-{site}", upto, site=site)
+                continue
+            with each[index].session() as session:  # as the site's rules do meanwhile
+                changes.lock(session)
+                tenures.check(session, site, 1)
+
+    with ThreadPoolExecutor(len(each)) as pool:
+        list(pool.map(work, range(len(each))))
+    law = law_of(records)
+    assert law.total.stored == 10 * 20 * len(SITES)
+    with records.reading() as session:
+        assert sum(ledger.stored_on(session, 0).values()) == law.total.stored
