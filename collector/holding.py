@@ -48,11 +48,17 @@ class Holding:
         What was counted up to there is kept with it. Raises LostSiteError or
         StoreUnavailableError: the records are told the next time.
         """
-        self._pending.join(self.settlement.settle(pos))
-        done, waiting = self._pending, self.settlement.waiting()
+        # What failed is tried again as it was: perhaps it was kept, and nobody could say so.
+        told = self._keep() if self._pending.pos else frozenset[StreamKey]()
+        self._pending = self.settlement.settle(pos)
         age = time.monotonic() - self._noted
-        if not (done.pos or (age > _WAITING_S and waiting != self._waiting) or age > _QUIET_S):
-            return frozenset()
+        is_told = age < _WAITING_S or self.settlement.waiting() == self._waiting
+        if self._pending.pos or not is_told or age > _QUIET_S:
+            told |= self._keep()
+        return told
+
+    def _keep(self) -> frozenset[StreamKey]:
+        done, waiting = self._pending, self.settlement.waiting()
         seqs = done.seqs()
         self._kept.add(seqs)
         settled = max(self._settled, done.pos)

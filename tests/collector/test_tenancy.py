@@ -5,13 +5,16 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.orm import Session
 
 from core.contracts.batch import envelope, seal
+from core.contracts.errors import StoreUnavailableError
 from core.contracts.events import Lane
 from core.storage.records import Records, ledger, refusals
 from core.storage.records.accounts import Who
@@ -213,6 +216,35 @@ def test_a_collector_that_lost_its_site_counts_nothing_any_more(town: Town) -> N
     south.give()
     assert town.law().flow(SITE, EDGE).received == 2
     north.die()
+
+
+def test_a_commit_that_lost_its_answer_counts_once(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    north = town.take()
+    north.batch(readings(1, bad=1))
+    north.fold()
+    north.rules.rest()
+    north.series.rest()
+    session = town.records.session
+
+    @contextmanager
+    def cut() -> Iterator[Session]:
+        with session() as opened:
+            yield opened
+        raise StoreUnavailableError("the connection broke")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(town.records, "session", cut)
+        with pytest.raises(StoreUnavailableError):
+            north.holding.settle(north.stored)
+    north.batch(readings(2))
+    north.fold()
+    north.settle()
+    flow = town.law().flow(SITE, EDGE)
+    assert (flow.received, flow.stored, flow.dead) == (5, 4, 1)
+    north.give()
+    assert town.law().exact
 
 
 #: What happens: the edge tells something, with or without what cannot be read; what it holds

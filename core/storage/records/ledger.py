@@ -113,11 +113,14 @@ def settle(
 ) -> None:
     """Add what all witnesses have counted of a log up to the position ``settled``, and no more.
 
-    Nobody else adds to these lines, so that this waits for no other collector. ``waiting`` and
-    ``now`` (ms) are as in :class:`LedgerTenure`.
+    Nobody else adds to these lines, so that this waits for no other collector. The same again adds
+    nothing: a commit may have lost its answer. ``waiting`` and ``now`` (ms) are as in
+    :class:`LedgerTenure`.
     """
-    _add(session, log, lines)
-    add_stored(session, kinds)
+    before = session.scalar(select(LedgerTenure.settled).where(LedgerTenure.log == log))
+    if before is not None and settled > before:
+        _add(session, log, lines)
+        add_stored(session, kinds)
     session.execute(
         update(LedgerTenure)
         .where(LedgerTenure.log == log)
