@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, insert, select
@@ -40,7 +40,8 @@ def replace_topology(session: Session, topology: Topology, at: int) -> bool:
     for model in (NodeRow, DeviceRow, EdgeRow, GroupRow):
         session.execute(delete(model))
     execute_many(session, insert(table(NodeRow)), _node_rows(topology))
-    execute_many(session, insert(table(DeviceRow)), _device_rows(topology))
+    for rows in chunks(_device_rows(topology)):  # a street's at once would be 100 MiB
+        execute_many(session, insert(table(DeviceRow)), rows)
     execute_many(
         session,
         insert(table(EdgeRow)),
@@ -98,24 +99,21 @@ def _node_rows(topology: Topology) -> list[dict[str, Any]]:
     return rows
 
 
-def _device_rows(topology: Topology) -> list[dict[str, Any]]:
-    sites: dict[str, str | None] = {node.id: topology.site_of(node.id) for node in topology.nodes}
-    return [
-        {
+def _device_rows(topology: Topology) -> Iterator[dict[str, Any]]:
+    for device in topology.devices:
+        yield {
             "id": device.id,
             "family": device.family.value,
             "name_zh": device.name.zh,
             "name_en": device.name.en,
             "node": device.node,
-            "site": sites[device.node],
+            "site": topology.site_of(device.node),
             "edge": device.edge,
             "expect_s": device.expect_s,
             "position": list(device.position) if device.position else None,
             "model": device.model,
             "limits": dict(device.limits),
         }
-        for device in topology.devices
-    ]
 
 
 def in_nodes(column: InstrumentedAttribute[str], node: str) -> ColumnElement[bool]:
