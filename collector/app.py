@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+import zlib
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -133,6 +134,6 @@ class CollectorApp:
 
 
 def _ground(topology: dict[str, Any]) -> Ground:
-    """Keep what the file says encoded: as objects a street takes fifteen times as much."""
-    kept = encode(topology)
-    return lambda adopted: merge(msgspec.json.decode(kept), adopted)
+    """Keep what the file says packed: as objects a street takes a hundred times as much."""
+    kept = zlib.compress(encode(topology), 1)
+    return lambda adopted: merge(msgspec.json.decode(zlib.decompress(kept)), adopted)
