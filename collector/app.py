@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-import zlib
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -20,6 +19,7 @@ from core.contracts.adoption import merge
 from core.contracts.batch import CollectorStatus
 from core.contracts.codec import encode
 from core.contracts.log import Activation
+from core.contracts.packing import pack, unpack
 from core.runtime import canary
 from core.runtime.clock import Clock
 from core.runtime.link import Will
@@ -135,5 +135,5 @@ class CollectorApp:
 
 def _ground(topology: dict[str, Any]) -> Ground:
     """Keep what the file says packed: as objects a street takes a hundred times as much."""
-    kept = zlib.compress(encode(topology), 1)
-    return lambda adopted: merge(msgspec.json.decode(zlib.decompress(kept)), adopted)
+    kept = pack(encode(topology))
+    return lambda adopted: merge(msgspec.json.decode(unpack(kept)), adopted)

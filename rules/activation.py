@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import TYPE_CHECKING
 
 from core.contracts import topology as topologies
@@ -10,6 +9,7 @@ from core.contracts.codec import encode
 from core.contracts.errors import ContractError
 from core.contracts.log import ACTIVATION_BODY, Activation, ActivationEntry
 from core.contracts.outputs import Presence, TopologyOutput
+from core.contracts.packing import pack, unpack
 from core.contracts.topology import Topology
 from rules import language, life
 from rules.colours import Colours
@@ -21,25 +21,9 @@ from rules.subjects import Subject, subjects_of
 if TYPE_CHECKING:
     from rules.engine import Engine
 
-#: A topology says the same again and again: with the least effort a twelfth of it is left.
-_EFFORT = 1
-
-
-def pack(body: bytes) -> bytes:
-    """Return an encoded activation as an engine keeps it: a street's is 13 MiB."""
-    return zlib.compress(body, _EFFORT)
-
-
-def unpack(kept: bytes) -> bytes:
-    """Return the encoded activation; raise :class:`ContractError` where it is none."""
-    try:
-        return zlib.decompress(kept)
-    except zlib.error as error:
-        raise ContractError(f"not a packed activation: {error}") from None
-
 
 def build_kept(kept: bytes) -> tuple[Topology, RuleSet]:
-    """Check what :func:`pack` returned; raise as :func:`build`, or msgspec's DecodeError."""
+    """Check a packed activation; raise as :func:`build`, or msgspec's DecodeError."""
     return build(ACTIVATION_BODY.decode(unpack(kept)))
 
 

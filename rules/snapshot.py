@@ -13,7 +13,8 @@ import msgspec
 
 from core.contracts.errors import ContractError
 from core.contracts.outputs import Cause, Presence
-from rules.activation import build_kept, pack, take_over
+from core.contracts.packing import pack
+from rules.activation import build_kept, take_over
 from rules.cells import Cell
 from rules.colours import Published
 from rules.edges import EdgeState, Late
