@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.contracts import topology as topologies
-from core.contracts.codec import encode
 from core.contracts.errors import ContractError
 from core.contracts.log import ACTIVATION_BODY, Activation, ActivationEntry
 from core.contracts.outputs import Presence, TopologyOutput
@@ -46,11 +45,9 @@ def activate(engine: Engine, entry: ActivationEntry) -> None:
         return
     engine.problem = ""
     engine.live.outputs.append(TopologyOutput(entry.at, topology))
-    body = encode(entry.activation)
-    if engine.activation and body == unpack(engine.activation):
+    if engine.activation and entry.body == unpack(engine.activation):
         return
-    engine.activation = pack(body)
-    del body
+    engine.activation = pack(entry.body)
     subjects = subjects_of(topology)
     for name in engine.unknown.keys() & subjects.keys():
         del engine.unknown[name]

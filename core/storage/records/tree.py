@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, delete, insert, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
@@ -21,6 +22,9 @@ from core.storage.records.models import (
     TopologyMeta,
 )
 from core.storage.records.sql import chunks, execute_many, table, upsert
+
+#: Gives bytes at once, where a street as text would be 25 MiB beside them.
+_TOPOLOGY = TypeAdapter(Topology)
 
 
 def replace_topology(session: Session, topology: Topology, at: int) -> bool:
@@ -63,7 +67,7 @@ def replace_topology(session: Session, topology: Topology, at: int) -> bool:
 
 def topology_digest(topology: Topology) -> str:
     """Return 64 hex digits over everything a topology says."""
-    return hashlib.blake2b(topology.model_dump_json().encode(), digest_size=32).hexdigest()
+    return hashlib.blake2b(_TOPOLOGY.dump_json(topology), digest_size=32).hexdigest()
 
 
 def _node_rows(topology: Topology) -> list[dict[str, Any]]:
