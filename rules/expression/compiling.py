@@ -14,12 +14,13 @@ from operator import attrgetter
 from typing import Any, Protocol
 
 from rules.expression.syntax import Call, Items, Literal, Name, Node, Operation
-from rules.expression.types import FIELD_TYPES, LIMITS
+from rules.expression.types import DEVICE_ID, FIELD_TYPES, LIMITS
 
 
 class Known(Protocol):
-    """What a condition can ask of a subject; ``facts`` holds the fixed paths' values."""
+    """What a condition can ask of a subject; ``facts`` holds the other fixed paths' values."""
 
+    id: str
     limits: dict[str, float]
     facts: dict[str, Any]
 
@@ -99,6 +100,8 @@ def _name(path: str, fields: frozenset[str], params: dict[str, Any]) -> Closure:
     if field in fields:
         get = attrgetter(field)
         return lambda data, _subject: get(data)
+    if path == DEVICE_ID:
+        return lambda _data, subject: subject.id
     if "." in path:
         return lambda _data, subject: subject.facts.get(path)
     return _UNKNOWN

@@ -137,6 +137,7 @@ READING = make_event(
 
 
 class Knows:
+    id = "m"
     limits: ClassVar = {"power_w": 200.0}
     facts: ClassVar = {"device.family": "meter", "site.kind": None}
 
