@@ -204,7 +204,8 @@ def mosquitto_server(tmp: Path, conf: str = "") -> Iterator[Server]:
         path = tmp / f"mosquitto-{port}.conf"
         user = "user root\n" if os.geteuid() == 0 else ""
         path.write_text(
-            f"{user}listener {port} {HOST}\nallow_anonymous true\npersistence false\n{conf}\n"
+            f"{user}listener {port} {HOST}\nallow_anonymous true\npersistence false\n"
+            f"set_tcp_nodelay true\n{conf}\n"
         )
         command = _bound([program, "-c", str(path)])
         return Server("mosquitto", port, command, lambda: _accepts(port), tmp)

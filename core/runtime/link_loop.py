@@ -29,7 +29,10 @@ class Client(paho.Client):
     take: Callable[[Wire, list[Arrival]], None]
 
     def _create_socket(self) -> Wire:  # paho has no other way to give it a socket
-        return Wire(super()._create_socket(), self.take)
+        made: Any = super()._create_socket()
+        # Receipts and answers are small: each would wait for the network's answer to the last.
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return Wire(made, self.take)
 
 
 def run(client: Client) -> str:

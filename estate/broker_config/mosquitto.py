@@ -27,6 +27,8 @@ max_inflight_messages {in_flight}
 max_packet_size {packet}
 persistent_client_expiration 8d
 max_keepalive 600
+# Else a small message waits for the answer to the one before it, up to 40 ms.
+set_tcp_nodelay true
 
 log_dest stderr
 log_type error

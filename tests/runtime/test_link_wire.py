@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import struct
 
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from core.runtime.link_loop import Client
 from core.runtime.link_wire import Arrival, MalformedError, Wire
 
 SUBACK = b"\x90\x04\x00\x01\x00\x01"
@@ -196,3 +199,16 @@ def test_the_end_of_a_connection_is_for_paho_to_see() -> None:
         wire.fetch()
         assert wire.receive()
         assert wire.recv(1) == b""
+
+
+def test_small_packets_leave_at_once() -> None:
+    """Else each waits for the network's answer to the last, up to 40 ms."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+        client.take = lambda *_: None
+        client.connect(*server.getsockname())
+        wire = client.socket()
+        assert wire is not None
+        with socket.socket(fileno=os.dup(wire.fileno())) as same:
+            assert same.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        wire.close()

@@ -173,7 +173,7 @@ def test_a_cloned_edge_is_an_alarm(mosquitto: Server, tmp_path: Path) -> None:
         clone.start()
         await until(lambda: clone.connected, "the clone is connected")
         other = (
-            f'{{"edge":"e-7","epoch":"{epoch}","lane":"event","seq":1,"oldest":1,'
+            f'{{"edge":"e-7","epoch":"{epoch}","lane":"reading","seq":1,"oldest":1,'
             '"sealed_at":1,"events":[]}'
         )
         clone.publish(topics.batch(SITE, "e-7"), other.encode())
