@@ -27,7 +27,7 @@ CURSOR = "estate_cursor"
 #: Lines in one request: InfluxDB's own advice is 5,000 to 10,000.
 LINES = 5_000
 #: Requests under way at once; what one call is divided into, where no part gets too small.
-_CONNECTIONS, _REQUESTS, _FEW = 2, 4, 1_000
+_CONNECTIONS, _REQUESTS, _FEW = 2, 4, 2_500
 _PAGE = 10_000
 _DEVICES = 50
 
