@@ -74,7 +74,11 @@ def children(pid: int) -> list[int]:
 
 def cost(pid: int) -> Cost:
     """Read what a process and its children (a collector's companion) have cost so far."""
-    return sum((_cost(child) for child in children(pid)), _cost(pid))
+    total = _cost(pid)
+    for child in children(pid):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            total += _cost(child)
+    return total
 
 
 def _cost(pid: int) -> Cost:
@@ -86,8 +90,14 @@ def _cost(pid: int) -> Cost:
 
 
 def own_mib(pid: int) -> float:
-    """Return the resident memory (MiB) that is a process's own; files it has mapped are not."""
-    status = Path(f"/proc/{pid}/status").read_text()
+    """Return the resident memory (MiB) that is a process's own; files it has mapped are not.
+
+    A process that has ended has none.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
     line = next((line for line in status.splitlines() if line.startswith("RssAnon")), "RssAnon: 0")
     return int(line.split()[1]) / 1024
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.parts import broker, children, own_mib, part, write_settings
+from bench.parts import broker, children, cost, own_mib, part, write_settings
 from bench.throughput import await_log
 from core.runtime.broker import free_port
 from core.runtime.clock import ScaledClock
@@ -24,6 +24,8 @@ from simulators.scale.plan import StreetPlan
 from simulators.scale.street import Street
 
 _SAMPLE_S = 0.5
+#: A collector that uses less than so much of a core has loaded its topology.
+_IDLE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Down:
     last_mib: float
     start_mib: float
     """Before the first event, the topology loaded."""
+    loading_mib: float
+    """At most while it started: the topology is read, checked, and stored for the console."""
 
     def row(self) -> str:
         """Return the row of the benchmark's table."""
@@ -44,6 +48,7 @@ class Down:
             f"| series store down | {self.devices:,} devices, {self.events:,} events in "
             f"{self.seconds:.0f} s ({self.events / self.seconds:,.0f}/s), all receipted "
             f"| collector and companion: before {self.start_mib:.0f} MiB "
+            f"(loading at most {self.loading_mib:.0f}) "
             f"| at the end {self.last_mib:.0f} MiB | at most {self.peak_mib:.0f} MiB | |"
         )
 
@@ -58,8 +63,10 @@ def measure(share: float, hours: float, folder: Path) -> Down:
         file = write_settings(folder, port, free_port(), nowhere)
         options = ("--settings", str(file), "--topology", str(file_of_topology))
         with part(folder, "collector", *options) as pid:
+            loading = _Sampler(pid)
             await_log(folder / "collector.log", "runs")
-            time.sleep(5)
+            _await_idle(pid)
+            loading.stop()
             start = _memory(pid)
             sampler = _Sampler(pid)
             street = Street(plan, BrokerSettings(port=port), ScaledClock())
@@ -68,8 +75,18 @@ def measure(share: float, hours: float, folder: Path) -> Down:
             last = _memory(pid)
             sampler.stop()
     return Down(
-        plan.devices, played.events, played.real_s, max(sampler.peak, last), last, start
+        plan.devices, played.events, played.real_s, max(sampler.peak, last), last, start,
+        loading.peak,
     )  # fmt: skip
+
+
+def _await_idle(pid: int) -> None:
+    used = cost(pid).cpu_s
+    while True:
+        time.sleep(2)
+        before, used = used, cost(pid).cpu_s
+        if used - before < 2 * _IDLE:
+            return
 
 
 class _Sampler:

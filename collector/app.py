@@ -19,6 +19,7 @@ from core.contracts.adoption import merge
 from core.contracts.batch import CollectorStatus
 from core.contracts.codec import encode
 from core.contracts.log import Activation
+from core.contracts.packing import pack, unpack
 from core.runtime import canary
 from core.runtime.clock import Clock
 from core.runtime.link import Will
@@ -133,6 +134,6 @@ class CollectorApp:
 
 
 def _ground(topology: dict[str, Any]) -> Ground:
-    """Keep what the file says encoded: as objects a street takes fifteen times as much."""
-    kept = encode(topology)
-    return lambda adopted: merge(msgspec.json.decode(kept), adopted)
+    """Keep what the file says packed: as objects a street takes a hundred times as much."""
+    kept = pack(encode(topology))
+    return lambda adopted: merge(msgspec.json.decode(unpack(kept)), adopted)

@@ -15,7 +15,7 @@ from collector.caution import Notebook
 from collector.companion import Advance, Start, States, Usage
 from collector.followers import Followers, store_projections
 from core.contracts.errors import InUseError
-from core.runtime import logs
+from core.runtime import logs, memory
 from core.runtime.lifecycle import settle
 from core.storage.journal import JournalReader
 from core.storage.locks import FileLock
@@ -74,6 +74,7 @@ class ToldLog:
 
 def main(handle: int) -> None:
     """Follow the log until the collector says that it stops, or is gone."""
+    memory.spare()
     # A terminal's Ctrl-C reaches this process, too; the collector decides when it is to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -6,15 +6,20 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from core.contracts.adoption import Merged, merge
+from core.contracts.codec import encode
 from core.contracts.log import Activation
+from core.contracts.packing import pack, unpack
 from core.contracts.topology import Topology, check_parts, load, narrowed
 
 
 @dataclass(frozen=True, slots=True)
 class _World:
     adopted: Any
-    merged: Merged
+    superseded: list[str]
+    problems: dict[str, str]
     topology: Topology
 
 
@@ -22,18 +27,27 @@ class Parts:
     """What the file says with what was adopted beside it; safe to ask from any thread."""
 
     def __init__(self, activation: Activation) -> None:
-        """Raise ContractError where two of the file's sites cannot be two collectors'."""
-        self.activation = activation
-        check_parts(load(activation.topology))
+        self.rules = activation.rules
+        self._file = pack(encode(activation.topology))
         self._lock = threading.Lock()
         self._world: _World | None = None
+
+    def check(self) -> None:
+        """Raise ContractError where two of the file's sites cannot be two collectors'."""
+        check_parts(load(self._raw()))
+
+    def _raw(self) -> dict[str, Any]:
+        raw: dict[str, Any] = msgspec.json.decode(unpack(self._file))
+        return raw
 
     def _of(self, adopted: Any) -> _World:
         with self._lock:
             world = self._world
             if world is None or world.adopted != adopted:
-                merged = merge(self.activation.topology, adopted)
-                world = self._world = _World(adopted, merged, load(merged.topology))
+                merged = merge(self._raw(), adopted)
+                world = self._world = _World(
+                    adopted, merged.superseded, merged.problems, load(merged.topology)
+                )
         return world
 
     def whole(self, adopted: Any) -> Topology:
@@ -44,4 +58,4 @@ class Parts:
         """Return one site's part of it, as it is activated."""
         world = self._of(adopted)
         topology = narrowed(world.topology, site)
-        return Merged(topology, world.merged.superseded, world.merged.problems)
+        return Merged(topology, world.superseded, world.problems)

@@ -66,7 +66,7 @@ class RulesProjection:
         self._snapshot_s = _SNAPSHOT_S if tenure is None else _SHARED_SNAPSHOT_S
         self._cursor = f"rules/{log_id}"
         self._snapshot_cursor = f"rules-snapshot/{log_id}"
-        self._engine = Engine()
+        self._engine = Engine(explains=False)
         self._tally = Tally(records, Witness.RECEIVED, log_id)
         self._applied = 0
         self._kept = 0
@@ -94,10 +94,10 @@ class RulesProjection:
             self._applied, _ = projection.cursor(session, self._cursor)
             self._kept, snapshot = projection.cursor(session, self._snapshot_cursor)
         self._tally.open()
-        self._engine = Engine()
+        self._engine = Engine(explains=False)
         if snapshot is not None:
             try:
-                self._engine = Engine.load(snapshot)
+                self._engine = Engine.load(snapshot, explains=False)
             except ValueError as error:
                 # A state of another program version: the log rebuilds it, as far as it reaches.
                 log.warning("engine state not readable, folding the log anew", why=str(error))

@@ -57,7 +57,7 @@ class SharedCollectorApp:
             )
         self._settings = settings
         self._clock = clock
-        self._activation = activation
+        self._parts = Parts(activation)
         self._on_failure = on_failure
         self._name = settings.collector.name
         self._instance = uuid.uuid4().hex
@@ -89,7 +89,8 @@ class SharedCollectorApp:
         self.records = Records(settings.records_url)
         self.records.open()
         stack.callback(self.records.close)
-        parts = Parts(self._activation)
+        parts = self._parts
+        parts.check()
         tree = Tree(self.records, self._clock, parts)
         tree.step()
         desk = Desk([tree])

@@ -119,7 +119,7 @@ class Sites:
             self._clock,
             self._records,
             path=folder / f"{time.time_ns()}-{uuid.uuid4().hex[:8]}.sqlite",
-            rules=self._parts.activation.rules,
+            rules=self._parts.rules,
             ground=lambda adopted: self._parts.part(adopted, site),
             name=f"{self._name}:{site}",
             site=site,

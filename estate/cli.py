@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from core.contracts.errors import EstateError
-from core.runtime import logs, settings
+from core.runtime import logs, memory, settings
 from core.runtime.clock import ScaledClock
 from core.runtime.lifecycle import end_process, watch_parent
 from core.runtime.settings import Settings
@@ -157,6 +157,7 @@ def collector(
     topology: Annotated[Path | None, typer.Option(help="The topology file.")] = None,
 ) -> None:
     """Start the collector: ingest, receipts, series and rules."""
+    memory.spare()
     from collector.app import CollectorApp
     from collector.shared_app import SharedCollectorApp
     from estate.activation import read_activation

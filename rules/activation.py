@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.contracts import topology as topologies
-from core.contracts.codec import encode
 from core.contracts.errors import ContractError
-from core.contracts.log import Activation, ActivationEntry
+from core.contracts.log import ACTIVATION_BODY, Activation, ActivationEntry
 from core.contracts.outputs import Presence, TopologyOutput
+from core.contracts.packing import pack, unpack
 from core.contracts.topology import Topology
 from rules import language, life
 from rules.colours import Colours
@@ -19,6 +19,11 @@ from rules.subjects import Subject, subjects_of
 
 if TYPE_CHECKING:
     from rules.engine import Engine
+
+
+def build_kept(kept: bytes) -> tuple[Topology, RuleSet]:
+    """Check a packed activation; raise as :func:`build`, or msgspec's DecodeError."""
+    return build(ACTIVATION_BODY.decode(unpack(kept)))
 
 
 def build(activation: Activation) -> tuple[Topology, RuleSet]:
@@ -32,7 +37,6 @@ def activate(engine: Engine, entry: ActivationEntry) -> None:
     Alerts of rules and devices that still exist go on; all others are cleared. An activation
     that cannot be used is refused whole, counted, and its reason kept in ``engine.problem``.
     """
-    blob = encode(entry.activation)
     try:
         topology, rules = build(entry.activation)
     except ContractError as refused:
@@ -41,15 +45,17 @@ def activate(engine: Engine, entry: ActivationEntry) -> None:
         return
     engine.problem = ""
     engine.live.outputs.append(TopologyOutput(entry.at, topology))
-    if blob == engine.activation:
+    if engine.activation and entry.body == unpack(engine.activation):
         return
-    engine.activation = blob
+    engine.activation = pack(entry.body)
     subjects = subjects_of(topology)
     for name in engine.unknown.keys() & subjects.keys():
         del engine.unknown[name]
     plan = Plan(rules)
     _keep_cells(engine, plan, subjects, entry.at)
     _keep_knowledge(engine.subjects, subjects)
+    if engine.last is not None:
+        engine.last = {name: said for name, said in engine.last.items() if name in subjects}
     take_over(engine, topology, plan, subjects)
     rearm(engine)
     for subject in subjects.values():
@@ -92,17 +98,17 @@ def _keep_knowledge(old: dict[str, Subject], new: dict[str, Subject]) -> None:
         subject.presence, subject.cause = before.presence, before.cause
         subject.unwell, subject.well_q = before.unwell, before.well_q
         subject.rhythm = before.rhythm
-        subject.last = before.last
 
 
 def take_over(engine: Engine, topology: Topology, plan: Plan, subjects: dict[str, Subject]) -> None:
     """Put a checked topology and plan to work, with what the subjects and cells already hold."""
-    engine.topology = topology
+    engine.declared_edges = len(topology.edges)
     engine.subjects = subjects
     for edge in engine.edges.values():
         edge.subjects = []
     for declared in topology.edges:
-        engine.edges.setdefault(declared.id, EdgeState(declared.id, declared.site))
+        subject = subjects[declared.id]
+        engine.edges.setdefault(subject.id, EdgeState(subject.id, subject.site))
     for subject in subjects.values():
         subject.plans = plan.for_family(subject.family)
         if subject.edge_id is not None and not subject.is_edge:

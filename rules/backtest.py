@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 
 import msgspec
 
@@ -23,7 +22,7 @@ def backtest(entries: Iterable[LogEntry], rules: Mapping[str, str]) -> Iterator[
     for entry in entries:
         if isinstance(entry, ActivationEntry):
             trial = msgspec.structs.replace(entry.activation, rules=dict(rules))
-            entry = replace(entry, activation=trial)
+            entry = ActivationEntry(entry.pos, entry.at, trial)
         yield from engine.apply(entry)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from core.contracts.colours import Colour
 from core.contracts.outputs import ColourOutput
 from core.contracts.topology import Topology
+from rules.subjects import own
 
 _BY_RANK = (Colour.GREEN, Colour.BLUE, Colour.YELLOW, Colour.ORANGE, Colour.RED)
 
@@ -43,10 +44,11 @@ class Colours:
             self._build(topology)
 
     def _build(self, topology: Topology) -> None:
-        self._minimum = topology.coverage_minimum
+        self._minimum = topology.coverage_minimum * 1.0  # an object of its own, as the ids
+        ids = {node.id: own(node.id) for node in topology.nodes}
         for node in topology.nodes:
-            shade = self._nodes[node.id] = _Shade()
-            shade.path = tuple(above.id for above in topology.ancestors(node.id))
+            shade = self._nodes[ids[node.id]] = _Shade()
+            shade.path = tuple(ids[above.id] for above in topology.ancestors(node.id))
         for device in topology.devices:
             for node_id in self._nodes[device.node].path:
                 self._nodes[node_id].total += 1

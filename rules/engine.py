@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from core.contracts.codec import Event
 from core.contracts.events import Lane
 from core.contracts.log import (
     ActivationEntry,
@@ -21,7 +22,6 @@ from core.contracts.log import (
     TickEntry,
 )
 from core.contracts.outputs import Output, Presence
-from core.contracts.topology import Topology
 from rules.activation import activate
 from rules.backlog import Backlog
 from rules.colours import Colours
@@ -46,13 +46,15 @@ class Engine:
 
     ``counters`` counts what was not folded (unknown devices, duplicates, refused activations …),
     ``unknown`` how often each unknown device or edge spoke, ``problem`` why the last activation
-    was refused, ``position`` is the last entry folded.
+    was refused, ``position`` is the last entry folded, ``activation`` what holds, packed. ``last``
+    holds each device's last events by kind where the engine ``explains``; a street's take as much
+    memory as all the rest of its state.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, explains: bool = True) -> None:
         self.position = 0
         self.at = 0
-        self.topology: Topology | None = None
+        self.declared_edges = 0
         self.activation: bytes = b""
         self.problem = ""
         self.counters: dict[str, int] = {}
@@ -60,6 +62,7 @@ class Engine:
         self.subjects: dict[str, Subject] = {}
         self.edges: dict[str, EdgeState] = {}
         self.timers = Timers()
+        self.last: dict[str, dict[str, Event]] | None = {} if explains else None
         self.install(Plan(), Colours())
 
     @classmethod
@@ -68,9 +71,9 @@ class Engine:
         return cls()
 
     @classmethod
-    def load(cls, blob: bytes) -> Engine:
+    def load(cls, blob: bytes, *, explains: bool = True) -> Engine:
         """Return an engine as :meth:`dump` saw it; raise :class:`SnapshotError` on other bytes."""
-        engine = cls()
+        engine = cls(explains=explains)
         restore(engine, blob)
         return engine
 
@@ -79,7 +82,10 @@ class Engine:
         return dump(self)
 
     def explain(self, rule_id: str, key: str) -> dict[str, Any]:
-        """Say what a rule thinks of a key now, and what is missing for it to fire."""
+        """Say what a rule thinks of a key now, and what is missing for it to fire.
+
+        An engine that was made not to explain raises ValueError: it has not kept what was said.
+        """
         return explain(self, rule_id, key)
 
     def install(self, plan: Plan, colours: Colours) -> None:
@@ -92,8 +98,9 @@ class Engine:
         self.presence = Presences(self.timers, colours)
         self.silence = Silences(self.live, self.timers)
         self.judge = Judge(
-            self.live, self.backlog, self.presence, self.silence, self.counters, self.unknown
-        )
+            self.live, self.backlog, self.presence, self.silence, self.counters, self.unknown,
+            self.last,
+        )  # fmt: skip
 
     def count(self, name: str) -> None:
         """Count something that was not folded."""
@@ -173,8 +180,7 @@ class Engine:
     def _edge(self, edge_id: str, site: str) -> EdgeState:
         edge = self.edges.get(edge_id)
         if edge is None:
-            declared = 0 if self.topology is None else len(self.topology.edges)
-            if len(self.edges) >= declared + MOST_UNKNOWN_EDGES:
+            if len(self.edges) >= self.declared_edges + MOST_UNKNOWN_EDGES:
                 # Its events are stored and listed all the same; only its lanes are not followed.
                 self.count("edges_beyond_bound")
                 return EdgeState(edge_id, site, known=True, online=True)

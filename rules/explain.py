@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from core.contracts.codec import Event
 from core.contracts.events import KINDS
 from rules.cells import Cell
 from rules.model import RuleType
@@ -58,6 +60,8 @@ def explain(engine: Engine, rule_id: str, key: str) -> dict[str, Any]:
 
     ``key`` is the alert's key; its first part is a device, an edge or a node.
     """
+    if engine.last is None:
+        raise ValueError("this engine was made not to explain")
     found: dict[str, Any] = {"rule": rule_id, "key": key}
     active = engine.plan.rules.get(rule_id)
     if active is None:
@@ -78,7 +82,7 @@ def explain(engine: Engine, rule_id: str, key: str) -> dict[str, Any]:
     found["edge"] = None if subject.edge is None else _edge(subject)
     if rule.type is RuleType.ABSENT:
         return _silence(found, engine, active, subject)
-    return _condition(found, active, subject, cell)
+    return _condition(found, active, subject, cell, engine.last.get(subject.id, {}))
 
 
 def _say(found: dict[str, Any], why: Why, zh: str = "", en: str = "") -> dict[str, Any]:
@@ -132,11 +136,15 @@ def _silence(
 
 
 def _condition(
-    found: dict[str, Any], active: ActiveRule, subject: Subject, cell: Cell | None
+    found: dict[str, Any],
+    active: ActiveRule,
+    subject: Subject,
+    cell: Cell | None,
+    last: Mapping[str, Event],
 ) -> dict[str, Any]:
     rule = active.rule
-    last = [subject.last[kind] for kind in rule.kinds if kind in subject.last]
-    newest = max(last, key=lambda event: event.at, default=None)
+    heard = [last[kind] for kind in rule.kinds if kind in last]
+    newest = max(heard, key=lambda event: event.at, default=None)
     if newest is not None:
         values = active.values_of(subject, newest)
         found |= {"last": {"kind": newest.kind, "at": newest.at, "values": values}}

@@ -20,7 +20,7 @@ def inherit(snapshot: bytes) -> Inheritance:
 
     What its edges had sent is known to it, so that what comes again is not folded again.
     """
-    engine = Engine.load(snapshot)
+    engine = Engine.load(snapshot, explains=False)
     engine.position = 0
     online = {e.id: e.epoch for e in engine.edges.values() if e.known and e.online}
     return Inheritance(engine.dump(), online)

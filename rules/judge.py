@@ -38,6 +38,7 @@ class Judge:
     def __init__(
         self, live: Live, backlog: Backlog, presence: Presences, silence: Silences,
         counters: dict[str, int], unknown: dict[str, int],
+        last: dict[str, dict[str, Event]] | None,
     ) -> None:  # fmt: skip
         self._live = live
         self._backlog = backlog
@@ -45,6 +46,7 @@ class Judge:
         self._silence = silence
         self._counters = counters
         self._unknown = unknown
+        self._last = last
 
     def _count(self, name: str) -> None:
         self._counters[name] = self._counters.get(name, 0) + 1
@@ -226,7 +228,8 @@ class Judge:
                 self._live.advance(subject, at)
         if plan is None:
             return
-        subject.last[event.kind] = event
+        if self._last is not None:
+            self._last.setdefault(subject.id, {})[event.kind] = event
         data = event.data
         pending = edge is not None and edge.pending
         for test, active in plan.tests:
@@ -306,7 +309,8 @@ class Judge:
                 self.unwell(subject, held.data, at)
             if plan is None:
                 continue
-            subject.last[held.kind] = held
+            if self._last is not None:
+                self._last.setdefault(subject.id, {})[held.kind] = held
             for test, active in plan.tests:
                 verdict = test(held.data, subject)
                 if verdict is True:

@@ -49,7 +49,7 @@ class Live:
         cell = active.cells.get(key)
         if cell is None:
             cell = active.cells[key] = new_cell(active, subject, key)
-            subject.cells[(active.rule.id, key)] = cell
+            subject.keep((active.rule.id, key), cell)
         return cell
 
     def hold(self, active: ActiveRule, subject: Subject, key: str, seen: Observation) -> Decision:
@@ -85,10 +85,10 @@ class Live:
             if active.cells.get(cell.key) is cell:
                 del active.cells[cell.key]
             if subject is not None:
-                subject.cells.pop(name, None)
+                subject.forget(name)
             return
         if subject is not None:
-            subject.cells[name] = cell
+            subject.keep(name, cell)
             self.arm(active, cell, subject)
 
     def arm(self, active: ActiveRule, cell: Cell, subject: Subject) -> None:

@@ -11,7 +11,7 @@ from core.contracts.topology import DeviceFamily
 from rules.cells import Cell, Observation
 from rules.expression.compiling import Closure, Constant, compile_for
 from rules.expression.syntax import names
-from rules.expression.types import FIELD_TYPES, LIMITS
+from rules.expression.types import DEVICE_ID, FIELD_TYPES, LIMITS
 from rules.model import Expression, Rule, RuleSet, RuleType, Wording
 from rules.subjects import Subject
 
@@ -118,6 +118,8 @@ class ActiveRule:
             return subject.limits.get(path.removeprefix(LIMITS))
         if path.startswith("params."):
             return self.params[path.removeprefix("params.")]
+        if path == DEVICE_ID:
+            return subject.id
         if path in subject.facts:
             return subject.facts[path]
         return getattr(event.data, path.removeprefix("data."), None)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from core.contracts.errors import ContractError
-from core.contracts.log import ACTIVATION_BODY
 from core.contracts.outputs import Cause, Presence
-from rules.activation import build, take_over
+from core.contracts.packing import pack
+from rules.activation import build_kept, take_over
 from rules.cells import Cell
 from rules.colours import Published
 from rules.edges import EdgeState, Late
@@ -27,7 +27,9 @@ from rules.timers import What
 if TYPE_CHECKING:
     from rules.engine import Engine
 
-VERSION = 5
+VERSION = 6
+#: As the present one, but for the activation, which is not packed.
+_UNPACKED = 5
 
 
 class SnapshotError(ContractError, ValueError):
@@ -115,7 +117,9 @@ def restore(engine: Engine, blob: bytes) -> None:
         state = _decoder.decode(blob)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise SnapshotError(f"not a snapshot of the rule engine: {error}") from None
-    if state.version != VERSION:
+    if state.version == _UNPACKED:
+        state.activation = pack(state.activation) if state.activation else b""
+    elif state.version != VERSION:
         raise SnapshotError(
             f"a snapshot of version {state.version}", remedy="fold the log from its beginning"
         )
@@ -143,7 +147,7 @@ def restore(engine: Engine, blob: bytes) -> None:
 
 
 def _restore_world(engine: Engine, state: _State) -> None:
-    topology, rules = build(ACTIVATION_BODY.decode(state.activation))
+    topology, rules = build_kept(state.activation)
     subjects = subjects_of(topology)
     for subject_id, now, heard_at, heard_q, presence, cause, unwell, well_q in state.subjects:
         subject = subjects[subject_id]
@@ -164,7 +168,7 @@ def _restore_world(engine: Engine, state: _State) -> None:
     ]
     for rule_id, cell in due:
         if (subject_ := subjects.get(cell.subject)) is not None:
-            subject_.cells[(rule_id, cell.key)] = cell
+            subject_.keep((rule_id, cell.key), cell)
             if cell.due is not None:
                 subject_.next_due = min(subject_.next_due, cell.due)
                 engine.timers.push(cell.due_q, What.CELL, rule_id, cell.key)

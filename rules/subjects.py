@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from core.contracts.codec import Event
 from core.contracts.outputs import Cause, Presence
-from core.contracts.topology import Device, DeviceFamily, Edge, Level, Node, Topology
+from core.contracts.topology import Device, DeviceFamily, Edge, Level, Node, Text, Topology
 from rules.cells import Cell
 from rules.model import Wording
 
@@ -18,36 +19,39 @@ if TYPE_CHECKING:
 NEVER = 1 << 62
 #: Kinds that a device and an edge can both be the subject of.
 _EITHERS = frozenset({"edge.clock", "device.snapshot"})
+#: Nearly every device has no cell nearly always; all of these share one mapping.
+_NO_CELLS: Mapping[tuple[str, str], Cell] = MappingProxyType({})
 
 
 class Subject:
     """One device or edge.
 
-    The first block is fixed by a topology. ``now`` is the newest time of its own events,
+    The first block is fixed by a topology; ``facts``, ``limits`` and ``names`` are those of many
+    devices and not to be changed. ``now`` is the newest time of its own events,
     ``heard_at``/``heard_q`` when it was last heard, in its own and in listening time. It is
     ``unwell`` while its edge says that it cannot reach it; ``well_q`` is when that was last over.
     """
 
     __slots__ = (
-        "cause", "cells", "edge", "edge_id", "expect_ms", "facts", "family", "heard_at", "heard_q",
-        "id", "is_edge", "last", "levels", "limits", "names", "next_due", "node", "now", "plans",
+        "_names", "cause", "cells", "edge", "edge_id", "expect_ms", "facts", "family", "heard_at",
+        "heard_q", "id", "is_edge", "levels", "limits", "name", "next_due", "node", "now", "plans",
         "presence", "rhythm", "site", "unwell", "wake_q", "well_q",
     )  # fmt: skip
 
-    def __init__(
-        self, id: str, family: DeviceFamily, *, node: str, site: str, edge_id: str | None
-    ) -> None:
+    def __init__(self, id: str, name: Wording, kin: _Kin, limits: dict[str, float]) -> None:
+        place = kin.place
         self.id = id
-        self.family = family
-        self.is_edge = family is DeviceFamily.EDGE and edge_id == id
-        self.node = node
-        self.site = site
-        self.edge_id = edge_id
-        self.expect_ms: int | None = None
-        self.limits: dict[str, float] = {}
-        self.facts: dict[str, Any] = {}
-        self.levels: dict[Level, str] = {}
-        self.names: dict[str, Wording] = {}
+        self.name = name
+        self.family = kin.family
+        self.is_edge = kin.family is DeviceFamily.EDGE and kin.edge_id == id
+        self.node = place.node
+        self.site = place.site
+        self.edge_id = kin.edge_id
+        self.expect_ms = kin.expect_ms
+        self.limits = limits
+        self.facts = kin.facts
+        self.levels = place.levels
+        self._names = kin.names
         self.plans: dict[str, KindPlan] = {}
         self.edge: EdgeState | None = None
 
@@ -59,10 +63,28 @@ class Subject:
         self.unwell = False
         self.well_q = 0
         self.rhythm: Rhythm | None = None
-        self.cells: dict[tuple[str, str], Cell] = {}
+        self.cells = _NO_CELLS
         self.next_due = NEVER
         self.wake_q = NEVER
-        self.last: dict[str, Event] = {}
+
+    @property
+    def names(self) -> dict[str, Wording]:
+        """Return what texts may name: the device, and what it belongs to."""
+        return {**self._names, "device": self.name}
+
+    def keep(self, name: tuple[str, str], cell: Cell) -> None:
+        """Hold a cell by rule and key."""
+        if isinstance(self.cells, dict):
+            self.cells[name] = cell
+        else:
+            self.cells = {name: cell}
+
+    def forget(self, name: tuple[str, str]) -> None:
+        """Hold a cell no more, if there is one."""
+        if isinstance(self.cells, dict):
+            self.cells.pop(name, None)
+            if not self.cells:
+                self.cells = _NO_CELLS
 
     @property
     def learns(self) -> bool:
@@ -102,77 +124,126 @@ class Subject:
 class _Place(NamedTuple):
     """What all devices of one node share."""
 
+    node: str
     site: str
     levels: dict[Level, str]
     names: dict[str, Wording]
     facts: dict[str, Any]
 
 
+class _Kin(NamedTuple):
+    """What devices of one node share that are of one kind and have one edge."""
+
+    place: _Place
+    family: DeviceFamily
+    edge_id: str | None
+    expect_ms: int | None
+    names: dict[str, Wording]
+    facts: dict[str, Any]
+
+
 def subjects_of(topology: Topology) -> dict[str, Subject]:
     """Return a topology's devices and edges by id, with nothing known of their present."""
-    places = {node.id: _place(topology, node) for node in topology.nodes}
-    edges = {
-        edge.id: _edge(edge, places[edge.site], Wording(edge.name.zh, edge.name.en))
-        for edge in topology.edges
-    }
-    found = dict(edges)
-    for device in topology.devices:
-        edge = None if device.edge is None else edges[device.edge]
-        found[device.id] = _device(device, places[device.node], edge)
-    return found
+    return _Register(topology).subjects
 
 
-def _edge(edge: Edge, place: _Place, name: Wording) -> Subject:
-    subject = Subject(edge.id, DeviceFamily.EDGE, node=edge.site, site=edge.site, edge_id=edge.id)
-    subject.levels = place.levels
-    subject.names = {**place.names, "device": name, "edge": name}
-    subject.facts = {**place.facts, "device.id": edge.id, "device.family": subject.family.value}
-    return subject
+class _Register:
+    """Enters a topology's edges and devices; what several have in common is held once.
+
+    Nothing of the topology itself is held on to, not even its strings and numbers: a few of them,
+    scattered over the memory of a whole parsed street, would keep all of it from being given back.
+    """
+
+    def __init__(self, topology: Topology) -> None:
+        self._places = {own(node.id): _place(topology, node) for node in topology.nodes}
+        self._words: dict[tuple[str, str], Wording] = {}
+        self._kin: dict[tuple[object, ...], _Kin] = {}
+        self._limits: dict[tuple[tuple[str, float], ...], dict[str, float]] = {}
+        self.subjects: dict[str, Subject] = {}
+        for edge in topology.edges:
+            self._enter_edge(edge)
+        for device in topology.devices:
+            self._enter(device)
+
+    def _enter_edge(self, edge: Edge) -> None:
+        place = self._places[edge.site]
+        name = self._wording(edge.name)
+        facts = {**place.facts, "device.family": DeviceFamily.EDGE.value}
+        edge_id = own(edge.id)
+        kin = _Kin(place, DeviceFamily.EDGE, edge_id, None, {**place.names, "edge": name}, facts)
+        self.subjects[edge_id] = Subject(edge_id, name, kin, {})
+
+    def _enter(self, device: Device) -> None:
+        shared = (device.node, device.family, device.model, device.expect_s, device.edge)
+        kin = self._kin.get(shared)
+        if kin is None:
+            kin = self._kin[shared] = self._kin_of(device)
+        subject = Subject(own(device.id), self._wording(device.name), kin, self._limits_of(device))
+        self.subjects[subject.id] = subject
+
+    def _kin_of(self, device: Device) -> _Kin:
+        place = self._places[device.node]
+        names, edge_id = place.names, None
+        if device.edge is not None:
+            edge = self.subjects[device.edge]
+            names, edge_id = {**names, "edge": edge.name}, edge.id
+        expect_s = None if device.expect_s is None else device.expect_s * 1.0
+        facts = {
+            **place.facts,
+            "device.family": device.family.value,
+            "device.model": own(device.model),
+            "device.expect_s": expect_s,
+            "device.edge": edge_id,
+        }
+        expect_ms = None if expect_s is None else round(expect_s * 1000)
+        return _Kin(place, device.family, edge_id, expect_ms, names, facts)
+
+    def _limits_of(self, device: Device) -> dict[str, float]:
+        given = tuple(device.limits.items())
+        limits = self._limits.get(given)
+        if limits is None:
+            limits = self._limits[given] = {own(name): value * 1.0 for name, value in given}
+        return limits
+
+    def _wording(self, name: Text) -> Wording:
+        words = self._words.get((name.zh, name.en))
+        if words is None:
+            words = _wording(name)
+            self._words[words.zh, words.en] = words
+        return words
 
 
-def _device(device: Device, place: _Place, edge: Subject | None) -> Subject:
-    subject = Subject(
-        device.id, device.family, node=device.node, site=place.site, edge_id=device.edge
-    )
-    subject.expect_ms = None if device.expect_s is None else round(device.expect_s * 1000)
-    subject.limits = dict(device.limits)
-    subject.levels = place.levels
-    subject.names = {**place.names, "device": Wording(device.name.zh, device.name.en)}
-    if edge is not None:
-        subject.names["edge"] = edge.names["edge"]
-    subject.facts = {
-        **place.facts,
-        "device.id": device.id,
-        "device.family": device.family.value,
-        "device.model": device.model,
-        "device.expect_s": device.expect_s,
-        "device.edge": device.edge,
-    }
-    return subject
+def own(text: str) -> str:
+    """Return an equal string that is another object; see :class:`_Register`."""
+    return text.encode().decode()
+
+
+def _wording(name: Text) -> Wording:
+    return Wording(own(name.zh), own(name.en))
 
 
 def _place(topology: Topology, node: Node) -> _Place:
     path = list(topology.ancestors(node.id))
-    names = {"node": Wording(node.name.zh, node.name.en)}
+    names = {"node": _wording(node.name)}
     facts: dict[str, Any] = {
-        "node.id": node.id,
+        "node.id": own(node.id),
         "node.level": node.level.value,
         "node.number": node.number,
         "node.occupants": node.occupants,
     }
     site = next((above for above in path if above.level is Level.SITE), None)
     if site is not None:
-        names["site"] = Wording(site.name.zh, site.name.en)
+        names["site"] = _wording(site.name)
         kind = None if site.site_kind is None else site.site_kind.value
-        facts |= {"site.id": site.id, "site.kind": kind}
-    return _Place("" if site is None else site.id, _levels(path), names, facts)
+        facts |= {"site.id": own(site.id), "site.kind": kind}
+    return _Place(facts["node.id"], facts.get("site.id", ""), _levels(path), names, facts)
 
 
 def _levels(path: list[Node]) -> dict[Level, str]:
     """Return for each level the node that a key of it means: the nearest at or above it."""
-    by_level = {node.level: node.id for node in path}
+    by_level = {node.level: own(node.id) for node in path}
     found: dict[Level, str] = {}
-    nearest = path[-1].id
+    nearest = own(path[-1].id)
     for level in Level:  # from the street down
         nearest = found[level] = by_level.get(level, nearest)
     return found

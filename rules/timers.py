@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import heapq
 from enum import IntEnum
-from typing import NamedTuple
+
+import msgspec
 
 _USUAL_STEPS = 4
 _SHORTEST_GAP_MS = 5_000
@@ -23,7 +24,7 @@ class What(IntEnum):
     CELL = 2
 
 
-class Timer(NamedTuple):
+class Timer(msgspec.Struct, frozen=True, order=True, gc=False):
     """One entry of the heap: due at ``at`` in listening time (ms)."""
 
     at: int

@@ -45,14 +45,11 @@ def run(client: Client) -> str:
         woken.setblocking(False)  # noqa: FBT003  (its own signature)
         waker.setblocking(False)  # noqa: FBT003
 
-        def wake(*_: Any) -> None:
-            with contextlib.suppress(OSError):  # it is awake already, or its connection has ended
-                waker.send(b"\0")
-
-        client.on_socket_register_write = wake
-        wire.wake = wake
+        bell = _Bell(waker, woken)
+        client.on_socket_register_write = bell.ring
+        wire.wake = bell.ring
         try:
-            return paho.error_string(_serve(client, wire, woken))
+            return paho.error_string(_serve(client, wire, bell))
         except MalformedError as error:
             return str(error)
         finally:
@@ -61,11 +58,37 @@ def run(client: Client) -> str:
             wire.close()
 
 
+class _Bell:
+    """Wakes the loop: rung any number of times, it is heard once."""
+
+    def __init__(self, waker: socket.socket, woken: socket.socket) -> None:
+        self._waker = waker
+        self._woken = woken
+        self._rung = False
+
+    def ring(self, *_: Any) -> None:
+        """Wake the loop; from any thread."""
+        if not self._rung:
+            self._rung = True
+            with contextlib.suppress(OSError):  # its connection has ended
+                self._waker.send(b"\0")
+
+    def fileno(self) -> int:
+        """Return what becomes readable when it is rung."""
+        return self._woken.fileno()
+
+    def hear(self) -> None:
+        """Take that it was rung, before looking at why."""
+        with contextlib.suppress(BlockingIOError):
+            self._woken.recv(16)
+        self._rung = False
+
+
 def _nobody_listens(*_: Any) -> None:
     """Take what a late publisher says: its message fails with the connection."""
 
 
-def _serve(client: Client, wire: Wire, woken: socket.socket) -> int:
+def _serve(client: Client, wire: Wire, bell: _Bell) -> int:
     misc_at = time.monotonic() + _MISC_S
     while client.socket() is not None:
         # Decrypted bytes do not make a socket readable.
@@ -73,15 +96,14 @@ def _serve(client: Client, wire: Wire, woken: socket.socket) -> int:
         poller = select.poll()  # unlike select() it takes any number of open files
         writes = client.want_write() or wire.owes
         try:
-            poller.register(woken, select.POLLIN)
+            poller.register(bell, select.POLLIN)
             poller.register(wire, select.POLLIN | (select.POLLOUT if writes else 0))
             ready = dict(poller.poll(0 if waiting else _MISC_S * 1000))
             events = ready.get(wire.fileno(), 0)
         except (OSError, ValueError):  # closed under our hands
             return int(paho.MQTT_ERR_CONN_LOST)
-        if woken.fileno() in ready:
-            with contextlib.suppress(BlockingIOError):
-                woken.recv(4096)
+        if bell.fileno() in ready:
+            bell.hear()
         code = paho.MQTT_ERR_SUCCESS
         if waiting or events & ~select.POLLOUT:
             code = _read(client, wire)

@@ -19,12 +19,13 @@ from types import CodeType
 from typing import Any, Protocol
 
 from rules.expression.syntax import Call, Items, Literal, Name, Node
-from rules.expression.types import FIELD_TYPES, LIMITS
+from rules.expression.types import DEVICE_ID, FIELD_TYPES, LIMITS
 
 
 class Known(Protocol):
-    """What a condition can ask of a subject; ``facts`` holds the fixed paths' values."""
+    """What a condition can ask of a subject; ``facts`` holds the other fixed paths' values."""
 
+    id: str
     limits: dict[str, float]
     facts: dict[str, Any]
 
@@ -124,6 +125,8 @@ class _Writing:
         field = path.removeprefix("data.")
         if field in self._fields:
             return f"data.{field}"
+        if path == DEVICE_ID:
+            return "subject.id"
         if "." in path:
             return f"subject.facts.get({self._value(path)})"
         return _UNKNOWN

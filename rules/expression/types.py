@@ -51,6 +51,8 @@ SUBJECT: dict[str, Type] = {
     "site.kind": Type(Sort.TEXT, frozenset(SiteKind)),
 }
 LIMITS = "device.limits."
+#: The one fixed path whose value no two devices share.
+DEVICE_ID = "device.id"
 
 
 def _type_of(annotation: Any) -> Type | None:

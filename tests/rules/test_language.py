@@ -137,6 +137,7 @@ READING = make_event(
 
 
 class Knows:
+    id = "m"
     limits: ClassVar = {"power_w": 200.0}
     facts: ClassVar = {"device.family": "meter", "site.kind": None}
 
@@ -171,6 +172,7 @@ def value(text: str) -> object:
         ("site.kind == 'office_building'", None),
         ("device.family == 'meter'", True),
         ("known(params.factor)", True),
+        ("device.id == 'm'", True),
         ("1 + 2 * 3 - -1 == 8", True),
         ("2 - 1 - 1 == 0 and 8 / 4 / 2 == 1", True),
         ("true and not false or false", True),

@@ -46,12 +46,15 @@ class Lanes:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._lanes: dict[str, _Lane] = {}
+        self._unwritten: list[tuple[Any, ...]] = []
+        """Entries of the transaction that are not in the file yet: many at once cost half."""
         self.growing = False
         """Whether a lane's last entry may grow: only while nothing is handed on."""
         self.reload()
 
     def reload(self) -> None:
         """Read everything that is kept in memory from the file."""
+        self._unwritten = []
         rows = self._connection.execute(
             "SELECT id, name, priority, last, acknowledged, sent FROM lane"
         )
@@ -66,20 +69,29 @@ class Lanes:
         self.position = self._kept_position = int(pos)
 
     def flush(self) -> None:
-        """Write the counters that the transaction changed."""
+        """Write the entries and counters that the transaction has still in memory."""
+        self._write()
         for lane in self._lanes.values():
             if lane.dirty:
-                self._connection.execute(
+                self._sql(
                     "UPDATE lane SET last = ?, acknowledged = ?, sent = ? WHERE id = ?",
                     (lane.last, lane.acknowledged, lane.sent, lane.id),
                 )
                 lane.dirty = False
         # Only what changed: a transaction that writes nothing costs no fsync.
         if self.position != self._kept_position:
-            self._connection.execute(
-                "UPDATE meta SET value = ? WHERE name = 'pos'", (self.position,)
-            )
+            self._sql("UPDATE meta SET value = ? WHERE name = 'pos'", (self.position,))
             self._kept_position = self.position
+
+    def _sql(self, statement: str, values: Sequence[Any] = ()) -> Any:
+        """Run a statement on all that the transaction has; return its cursor."""
+        self._write()
+        return self._connection.execute(statement, values)
+
+    def _write(self) -> None:
+        if self._unwritten:
+            rows, self._unwritten = self._unwritten, []
+            self._connection.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def insert_all(self, appends: Sequence[Append]) -> list[Placed]:
         """Insert entries, all or none; raise :class:`JournalError` on a seq that was used."""
@@ -98,9 +110,8 @@ class Lanes:
         seq = lane.last + 1 if append.seq is None else append.seq
         pos = self.position + 1
         size = len(append.body) + ENTRY_OVERHEAD
-        self._connection.execute(
-            "INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (pos, lane.id, seq, append.at, append.events, size, append.digest, append.body),
+        self._unwritten.append(
+            (pos, lane.id, seq, append.at, append.events, size, append.digest, append.body)
         )
         lane.last, lane.dirty = seq, True
         self.position = pos
@@ -115,7 +126,7 @@ class Lanes:
         lane = self._lanes.get(append.lane)
         if not self.growing or lane is None or lane.last <= self._seen(lane):
             return self.insert(append)
-        row = self._connection.execute(
+        row = self._sql(
             "SELECT pos, events, size, body FROM entry WHERE lane = ? AND seq = ?",
             (lane.id, lane.last),
         ).fetchone()
@@ -128,7 +139,7 @@ class Lanes:
         pos, events, size, body = row
         joined = growth.join(body, append.body)
         grown = len(joined) + ENTRY_OVERHEAD
-        self._connection.execute(
+        self._sql(
             "UPDATE entry SET events = ?, size = ?, body = ? WHERE pos = ?",
             (events + append.events, grown, joined, pos),
         )
@@ -157,7 +168,7 @@ class Lanes:
             lane.closed = max(lane.closed, lane.last)
 
     def _create(self, append: Append) -> _Lane:
-        cursor = self._connection.execute(
+        cursor = self._sql(
             "INSERT INTO lane (name, priority) VALUES (?, ?)", (append.lane, append.priority)
         )
         lane = _Lane(cursor.lastrowid, append.lane, append.priority, 0, 0, 0)
@@ -170,21 +181,19 @@ class Lanes:
         if lane is None or through <= lane.acknowledged:
             return 0
         lane.acknowledged, lane.dirty = min(through, lane.last), True
-        self._connection.execute(
-            "DELETE FROM tombstone WHERE note_lane = ? AND note_seq <= ?", (lane.id, through)
-        )
+        self._sql("DELETE FROM tombstone WHERE note_lane = ? AND note_seq <= ?", (lane.id, through))
         return self._delete("lane = ? AND seq <= ?", (lane.id, through))
 
     def retain(self, since: int, batch: int) -> int:
         """Delete the log's head: older than ``since`` and behind every cursor."""
-        (behind,) = self._connection.execute("SELECT min(pos) FROM cursor").fetchone()
+        (behind,) = self._sql("SELECT min(pos) FROM cursor").fetchone()
         if behind is None:
             return 0
-        (first_kept,) = self._connection.execute(
+        (first_kept,) = self._sql(
             "SELECT min(pos) FROM (SELECT pos, at FROM entry ORDER BY pos LIMIT ?) WHERE at >= ?",
             (batch, since),
         ).fetchone()
-        (limit,) = self._connection.execute(
+        (limit,) = self._sql(
             "SELECT max(pos) FROM (SELECT pos FROM entry ORDER BY pos LIMIT ?)", (batch,)
         ).fetchone()
         if limit is None:
@@ -196,21 +205,19 @@ class Lanes:
         """Remove lanes that hold no entry; return False, having removed none, if one does."""
         found = [self._lanes[name] for name in names if name in self._lanes]
         for lane in found:
-            if self._connection.execute(
-                "SELECT 1 FROM entry WHERE lane = ? LIMIT 1", (lane.id,)
-            ).fetchone():
+            if self._sql("SELECT 1 FROM entry WHERE lane = ? LIMIT 1", (lane.id,)).fetchone():
                 return False
         for lane in found:
-            self._connection.execute("DELETE FROM lane WHERE id = ?", (lane.id,))
+            self._sql("DELETE FROM lane WHERE id = ?", (lane.id,))
             del self._lanes[lane.name]
         return True
 
     def _delete(self, where: str, values: tuple[int, ...]) -> int:
-        (size,) = self._connection.execute(
+        (size,) = self._sql(
             f"SELECT coalesce(sum(size), 0) FROM entry WHERE {where}",  # noqa: S608
             values,
         ).fetchone()
-        cursor = self._connection.execute(f"DELETE FROM entry WHERE {where}", values)  # noqa: S608
+        cursor = self._sql(f"DELETE FROM entry WHERE {where}", values)  # noqa: S608
         self.size -= int(size)
         return int(cursor.rowcount)
 
@@ -230,7 +237,7 @@ class Lanes:
         uncertain = {lane.name: self._maybe_sent(lane, window) for lane in self._lanes.values()}
         for lane in sorted(self._lanes.values(), key=lambda lane: -lane.priority):
             while self.size > target:
-                rows = self._connection.execute(
+                rows = self._sql(
                     "SELECT pos, seq, events, size, at FROM entry WHERE lane = ? "
                     "ORDER BY seq LIMIT ?",
                     (lane.id, _EVICT_CHUNK),
@@ -239,9 +246,7 @@ class Lanes:
                     break
                 dropped = _head(rows, self.size - target)
                 last = dropped[-1][1]
-                self._connection.execute(
-                    "DELETE FROM entry WHERE lane = ? AND seq <= ?", (lane.id, last)
-                )
+                self._sql("DELETE FROM entry WHERE lane = ? AND seq <= ?", (lane.id, last))
                 self.size -= sum(row[3] for row in dropped)
                 found += [
                     Tombstone(lane.name, seq, seq, events, reason, at)
@@ -258,11 +263,11 @@ class Lanes:
 
     def _orphans(self, lane: int, through: int) -> list[Tombstone]:
         where = "note_lane = ? AND note_seq <= ?"
-        rows = self._connection.execute(
+        rows = self._sql(
             f"SELECT lane, first_seq, last_seq, events, reason, at FROM tombstone WHERE {where}",  # noqa: S608
             (lane, through),
         ).fetchall()
-        self._connection.execute(f"DELETE FROM tombstone WHERE {where}", (lane, through))  # noqa: S608
+        self._sql(f"DELETE FROM tombstone WHERE {where}", (lane, through))  # noqa: S608
         return [Tombstone(*row) for row in rows]
 
     def attach(self, tombstones: list[Tombstone], note_lane: str, note_seq: int) -> None:
@@ -280,16 +285,12 @@ class Lanes:
     def renew(self) -> str:
         """Begin a new epoch, in which each lane's entries are numbered from 1 again; return it."""
         for lane in self._lanes.values():
-            (first,) = self._connection.execute(
-                "SELECT min(seq) FROM entry WHERE lane = ?", (lane.id,)
-            ).fetchone()
+            (first,) = self._sql("SELECT min(seq) FROM entry WHERE lane = ?", (lane.id,)).fetchone()
             shift = lane.last if first is None else first - 1
             # Through negative numbers, since (lane, seq) is unique at every moment.
-            self._connection.execute(
-                "UPDATE entry SET seq = -(seq - ?) WHERE lane = ?", (shift, lane.id)
-            )
-            self._connection.execute("UPDATE entry SET seq = -seq WHERE lane = ?", (lane.id,))
-            self._connection.execute(
+            self._sql("UPDATE entry SET seq = -(seq - ?) WHERE lane = ?", (shift, lane.id))
+            self._sql("UPDATE entry SET seq = -seq WHERE lane = ?", (lane.id,))
+            self._sql(
                 "UPDATE tombstone SET note_seq = note_seq - ? WHERE note_lane = ?",
                 (shift, lane.id),
             )
@@ -297,14 +298,14 @@ class Lanes:
             lane.acknowledged, lane.sent, lane.receipted, lane.dirty = 0, 0, 0, True
             lane.closed = lane.last
         epoch = str(uuid.uuid4())
-        self._connection.execute("UPDATE meta SET value = ? WHERE name = 'epoch'", (epoch,))
+        self._sql("UPDATE meta SET value = ? WHERE name = 'epoch'", (epoch,))
         return epoch
 
     def infos(self) -> dict[str, LaneInfo]:
         """Describe every lane."""
         held = {
             row[0]: row[1:]
-            for row in self._connection.execute(
+            for row in self._sql(
                 "SELECT lane, min(seq), count(*), sum(size) FROM entry GROUP BY lane"
             ).fetchall()
         }
@@ -324,7 +325,7 @@ class Lanes:
         """Return each lane's bounds, without walking through its entries."""
         bounds = {}
         for lane in self._lanes.values():
-            (oldest,) = self._connection.execute(
+            (oldest,) = self._sql(
                 "SELECT min(seq) FROM entry WHERE lane = ?", (lane.id,)
             ).fetchone()
             oldest = lane.last + 1 if oldest is None else oldest
@@ -333,7 +334,7 @@ class Lanes:
 
     def digest(self, name: str, seq: int) -> bytes | None:
         """Return the digest kept with an entry."""
-        row = self._connection.execute(
+        row = self._sql(
             "SELECT digest FROM entry JOIN lane ON lane.id = entry.lane "
             "WHERE lane.name = ? AND seq = ?",
             (name, seq),
