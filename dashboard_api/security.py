@@ -6,7 +6,6 @@ The middlewares are plain ASGI, one concern each; their order stands in :mod:`da
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -15,6 +14,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.contracts.errors import SettingsError
+from core.runtime.hosts import LOOPBACK_NAMES, is_loopback
 from core.runtime.settings import ApiSettings
 from dashboard_api.problems import Kind, Problem
 
@@ -22,7 +22,6 @@ MAX_BODY_BYTES = 64 * 1024
 #: Seconds within which a body has to arrive.
 _BODY_S = 15.0
 _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
-_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 #: ECharts writes style attributes into its tooltips; nothing else is inline.
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; worker-src 'self' blob:; "
@@ -40,18 +39,6 @@ _HEADERS = {
 }
 _HSTS = "max-age=31536000"
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a name or address means this machine only."""
-    if host in _LOOPBACK_NAMES:
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
 
 
 def check_transport(api: ApiSettings) -> None:
@@ -90,7 +77,7 @@ class KnownHosts:
 
     def __init__(self, app: ASGIApp, api: ApiSettings) -> None:
         self._app = app
-        self._names = set(_LOOPBACK_NAMES)
+        self._names = set(LOOPBACK_NAMES)
         self._names.add(api.host.lower())
         if api.public_url and (name := urlsplit(api.public_url).hostname):
             self._names.add(name)

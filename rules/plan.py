@@ -62,14 +62,16 @@ class ActiveRule:
 
         None where no event of the kind concerns it.
         """
-        when = self._closure(self.rule.when, kind) or _ALWAYS
-        where = self._closure(self.rule.where, kind) or _ALWAYS
+        rule = self.rule
+        when = self._closure(rule.when, kind) or _ALWAYS
+        where = self._closure(rule.where, kind) or _ALWAYS
         if isinstance(where, Constant):
             if not where.value or (isinstance(when, Constant) and when.value is None):
                 return None
             return when
-        concerns, holds = where, when
-        return lambda data, subject: holds(data, subject) if concerns(data, subject) else None
+        if rule.when is None or rule.where is None:
+            return lambda data, subject: True if where(data, subject) else None
+        return compile_for(rule.when.node, kind, self.params, rule.where.node)
 
     def clear_test(self, kind: str) -> Closure:
         """Return the closure of the clear condition for one kind."""

@@ -17,7 +17,15 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
-from core.contracts.codec import AnyEvent, Event, decode_event, event_from, parse_json, whole
+from core.contracts.codec import (
+    AnyEvent,
+    Event,
+    are_ids,
+    decode_event,
+    event_from,
+    parse_json,
+    whole,
+)
 from core.contracts.errors import ContractError, NewerVersionError
 from core.contracts.events import COLLECTOR_KINDS, ID_PATTERN, KINDS, WAYS, Lane
 
@@ -114,6 +122,15 @@ class Batch:
 
 _fast: msgspec.json.Decoder[_Batch] = msgspec.json.Decoder(_Batch)
 _slow: msgspec.json.Decoder[_RawBatch] = msgspec.json.Decoder(_RawBatch)
+#: The kinds that an edge may send in each lane.
+_KINDS_IN: dict[Lane, frozenset[str]] = {
+    lane: frozenset(
+        spec.kind
+        for spec in KINDS.values()
+        if lane in WAYS[spec.lane] and spec.kind not in COLLECTOR_KINDS
+    )
+    for lane in Lane
+}
 _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 _version: msgspec.json.Decoder[_Versioned] = msgspec.json.Decoder(_Versioned)
 ENVELOPE: msgspec.json.Decoder[Envelope] = msgspec.json.Decoder(Envelope)
@@ -184,11 +201,12 @@ def decode_batch(payload: bytes) -> Batch:
         return _decode_slowly(payload)
     if whole.lane is Lane.MEDIA or len(whole.events) > MAX_EVENTS:
         return _decode_slowly(payload)
-    events = list(enumerate(whole.events))
-    own = Lane.EVENT if whole.lane is Lane.URGENT else whole.lane
-    for event in whole.events:
-        if event.kind in COLLECTOR_KINDS or KINDS[event.kind].lane is not own:
-            return _decode_slowly(payload)
+    found = whole.events
+    if not {event.kind for event in found} <= _KINDS_IN[whole.lane]:
+        return _decode_slowly(payload)
+    if not are_ids({event.device for event in found}):
+        return _decode_slowly(payload)
+    events = list(enumerate(found))
     return Batch(
         whole.edge, whole.epoch, whole.lane, whole.seq, whole.oldest, whole.sealed_at, events, []
     )
@@ -252,7 +270,7 @@ def check_event(item: bytes, lane: Lane) -> Event:
     event = decode_event(item)
     if event.kind in COLLECTOR_KINDS:
         raise ContractError("only a collector writes this kind", field="kind")
-    if lane not in WAYS[KINDS[event.kind].lane]:
+    if event.kind not in _KINDS_IN[lane]:
         raise ContractError(
             f"{event.kind} travels in lane {KINDS[event.kind].lane}, not {lane}", field="kind"
         )

@@ -8,6 +8,7 @@ the two against each other. ``Event`` objects are what the running system passes
 from __future__ import annotations
 
 import contextlib
+import re
 import types
 import typing
 from typing import Annotated, Any, ClassVar, Literal, Protocol, get_args, get_origin
@@ -18,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from core.contracts.errors import ContractError
-from core.contracts.events import EVENT_MODELS, KINDS, Id, KindSpec
+from core.contracts.events import EVENT_MODELS, ID_PATTERN, KINDS, KindSpec
 from core.contracts.vocabulary import EpochMs
 
 
@@ -108,6 +109,11 @@ def _compile_model(model: type[BaseModel]) -> type[msgspec.Struct]:
     )
 
 
+#: A pattern costs msgspec as much as all the rest of an event; :func:`are_ids` looks at each name
+#: once.
+_Device = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+
+
 def _compile_event(spec: KindSpec) -> type[msgspec.Struct]:
     moment = _compile_type(EpochMs)
     return msgspec.defstruct(
@@ -115,7 +121,7 @@ def _compile_event(spec: KindSpec) -> type[msgspec.Struct]:
         [
             ("at", moment),
             ("seen", moment),
-            ("device", _compile_type(Id)),
+            ("device", _Device),
             ("data", _compile_model(spec.data)),
             ("id", Annotated[str, msgspec.Meta(max_length=64)] | None, None),
         ],
@@ -137,6 +143,9 @@ FIELDS: dict[str, tuple[str, ...]] = {
 }
 
 _SHALLOW = "events are at most a few levels deep"
+_is_id = re.compile(whole(ID_PATTERN)).match
+_ids: set[str] = set()
+_MOST_IDS = 200_000
 _event_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(AnyEvent)
 _encoder = msgspec.json.Encoder()
 
@@ -155,6 +164,7 @@ def event_from(raw: Any) -> Event:
     """Check an already parsed event; raise :class:`ContractError` that names the field."""
     try:
         event: Event = msgspec.convert(raw, _event_decoder.type)
+        _check_device(event)
     except (msgspec.ValidationError, RecursionError) as error:
         raise explain(raw, error) from None
     return event
@@ -164,9 +174,27 @@ def decode_event(payload: bytes) -> Event:
     """Decode one JSON event; raise :class:`ContractError` that names the field."""
     try:
         event: Event = _event_decoder.decode(payload)
+        _check_device(event)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise explain(parse_json(payload), error) from None
     return event
+
+
+def are_ids(names: set[str]) -> bool:
+    """Tell whether all names are such as an id may be; those seen before cost next to nothing."""
+    fresh = names - _ids
+    if fresh:
+        if not all(map(_is_id, fresh)):
+            return False
+        if len(_ids) + len(fresh) > _MOST_IDS:
+            _ids.clear()
+        _ids.update(fresh)
+    return True
+
+
+def _check_device(event: Event) -> None:
+    if not _is_id(event.device):
+        raise msgspec.ValidationError("not an id - at `$.device`")
 
 
 def parse_json(payload: bytes) -> Any:

@@ -6,7 +6,6 @@ broker lets nobody else publish there. It cannot see certificates; so before it 
 
 from __future__ import annotations
 
-import ipaddress
 import secrets
 import threading
 import time
@@ -17,6 +16,7 @@ import structlog
 
 from core.contracts import topics
 from core.contracts.errors import EstateError, RetryableError
+from core.runtime.hosts import is_loopback
 from core.runtime.link import Link, LinkOptions, NotDeliveredError
 from core.runtime.settings import BrokerSettings
 
@@ -45,7 +45,7 @@ def is_wanted(broker: BrokerSettings) -> bool:
     if broker.embedded:
         return False
     if broker.cert_file is None:
-        if not _is_loopback(broker.host):
+        if not is_loopback(broker.host):
             log.warning(
                 "whoever reaches the broker can speak as any edge; "
                 "give the parts certificates: estate broker-config",
@@ -235,10 +235,3 @@ def _link(broker: BrokerSettings, name: str) -> Link:
 
 def _forbidden() -> tuple[str, str]:
     return topics.CANARY_OTHER.site, topics.CANARY_OTHER.sender
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

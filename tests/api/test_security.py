@@ -16,10 +16,11 @@ import pytest
 import structlog.testing
 
 from core.contracts.errors import SettingsError
+from core.runtime.hosts import is_loopback
 from core.runtime.settings import ApiSettings, Settings
 from core.storage.records import accounts
 from dashboard_api.app import ApiApp, create_app
-from dashboard_api.security import check_transport, host_name, is_loopback
+from dashboard_api.security import check_transport, host_name
 from dashboard_api.server import PortTakenError, listen
 from tests.api.harness import CSRF, FakeClock, Running, running
 

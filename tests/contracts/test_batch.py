@@ -275,6 +275,31 @@ def test_a_malformed_plain_event_is_refused_by_field(payload: bytes, field: str,
     assert len(str(caught.value)) < 1500
 
 
+@pytest.mark.parametrize("name", ["m1", "M_1.x-2", "x" * 64])
+def test_a_batch_takes_the_devices_that_a_single_event_may_have(name: str) -> None:
+    event, payload = named(name)
+    for _ in range(2):  # a name is looked at when it is new
+        assert decode_batch(payload).events[1] == (1, decode_event(event))
+
+
+@pytest.mark.parametrize("name", ["a b", "m1\\n", "", "x" * 65, "\u00e4", "-m1", "m/1"])
+def test_a_batch_refuses_the_devices_that_a_single_event_may_not_have(name: str) -> None:
+    event, payload = named(name)
+    with pytest.raises(ContractError) as caught:
+        decode_event(event)
+    for _ in range(2):
+        batch = decode_batch(payload)
+        found = [(reject.index, reject.reason, reject.field) for reject in batch.rejects]
+        assert found == [(1, str(caught.value), "device")]
+        assert [index for index, _ in batch.events] == [0, 2]
+
+
+def named(device: str) -> tuple[bytes, bytes]:
+    """Return a reading of a device, and a batch that has it between two good ones."""
+    event = READING.replace(b'"m1"', b'"%b"' % device.encode())
+    return event, envelope("e1", EPOCH, Lane.READING, 1, 1, seal([READING, event, READING], 1))
+
+
 # -- control messages --------------------------------------------------------------------------
 
 

@@ -171,6 +171,8 @@ def value(text: str) -> object:
         ("known(power_w) and not known(current_l1_a)", True),
         ("site.kind == 'office_building'", None),
         ("device.family == 'meter'", True),
+        ("known(params.factor)", True),
+        ("device.id == 'm'", True),
         ("1 + 2 * 3 - -1 == 8", True),
         ("2 - 1 - 1 == 0 and 8 / 4 / 2 == 1", True),
         ("true and not false or false", True),
@@ -178,6 +180,23 @@ def value(text: str) -> object:
 )
 def test_values_are_true_false_or_unknown(text: str, expected: bool | None) -> None:
     assert value(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("medium == 'water'", False),
+        ("medium == 'gas'", None),
+        ("current_l1_a > 1", None),
+        ("power_w > 1 and known(device.limits.power_w)", False),
+        ("true", False),
+        ("false", None),
+    ],
+)
+def test_a_condition_is_looked_at_where_it_concerns(where: str, expected: bool | None) -> None:
+    node = parse("power_w > device.limits.power_w * params.factor")
+    found = compile_for(node, "meter.reading", SCOPE.params, parse(where))
+    assert found(READING.data, Knows) is expected
 
 
 def meaning(node: Node, fields: set[str]) -> Any:

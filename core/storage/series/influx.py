@@ -27,7 +27,7 @@ CURSOR = "estate_cursor"
 #: Lines in one request: InfluxDB's own advice is 5,000 to 10,000.
 LINES = 5_000
 #: Requests under way at once; what one call is divided into, where no part gets too small.
-_CONNECTIONS, _REQUESTS, _FEW = 2, 4, 1_000
+_CONNECTIONS, _REQUESTS, _FEW = 2, 4, 2_500
 _PAGE = 10_000
 _DEVICES = 50
 
@@ -84,19 +84,15 @@ class InfluxWriter:
 
         Raises :class:`StoreUnavailableError` when the same call may succeed later.
         """
-        refusals: list[Refusal] = []
-        wanted: list[tuple[int, Point]] = []
-        oldest = self._oldest_day()
-        for index, (_, point) in enumerate(points):
-            if point.time_ns < oldest * DAY_NS:
-                limit = date_of(oldest).isoformat()
-                refusals.append(Refusal(index, f"older than the retention ({limit})"))
-            else:
-                wanted.append((index, point))
+        indexes: Sequence[int] = range(len(points))
+        refusals = self._too_old(points)
+        if refusals:
+            gone = {refusal.index for refusal in refusals}
+            indexes = [index for index in indexes if index not in gone]
         # One request is under way while the lines of the next are made.
-        size = min(max(-(-len(wanted) // _REQUESTS), _FEW), LINES)
-        parts = [wanted[first : first + size] for first in range(0, len(wanted), size)]
-        for sent in [self._senders.submit(self._send_points, part) for part in parts]:
+        size = min(max(-(-len(indexes) // _REQUESTS), _FEW), LINES)
+        parts = [indexes[first : first + size] for first in range(0, len(indexes), size)]
+        for sent in [self._senders.submit(self._send_points, points, part) for part in parts]:
             refusals += sent.result()
         # Refusals are settled when their caller comes back with more: it has recorded them.
         if position > self._written:
@@ -124,28 +120,37 @@ class InfluxWriter:
             self._senders.shutdown()
             self._influx.close()
 
-    def _send_points(self, points: list[tuple[int, Point]]) -> list[Refusal]:
-        return self._send([(index, line_of(point)) for index, point in points])
+    def _send_points(
+        self, points: Sequence[tuple[int, Point]], indexes: Sequence[int]
+    ) -> list[Refusal]:
+        return self._send([line_of(points[index][1]) for index in indexes], indexes)
 
-    def _send(self, lines: list[tuple[int, str]]) -> list[Refusal]:
-        """Write lines; halve what is refused until the bad lines are found.
+    def _send(self, lines: list[str], indexes: Sequence[int]) -> list[Refusal]:
+        """Write the lines of some points; halve what is refused until the bad ones are found.
 
         The server takes the good lines of a request that it refuses in part; they are written
         again with their halves, which changes nothing.
         """
         try:
-            self._influx.write([line for _, line in lines])
+            self._influx.write(lines)
         except PointRefusedError as refused:
             if len(lines) == 1:
-                return [Refusal(lines[0][0], str(refused))]
+                return [Refusal(indexes[0], str(refused))]
             middle = len(lines) // 2
-            return self._send(lines[:middle]) + self._send(lines[middle:])
+            first = self._send(lines[:middle], indexes[:middle])
+            return first + self._send(lines[middle:], indexes[middle:])
         return []
 
-    def _oldest_day(self) -> int:
+    def _too_old(self, points: Sequence[tuple[int, Point]]) -> list[Refusal]:
         if self._retention_days is None:
-            return 0
-        return self._clock.now_ms() // DAY_MS - self._retention_days
+            return []
+        oldest = self._clock.now_ms() // DAY_MS - self._retention_days
+        first_ns = oldest * DAY_NS
+        late = [i for i, (_, point) in enumerate(points) if point.time_ns < first_ns]
+        return [
+            Refusal(index, f"older than the retention ({date_of(oldest).isoformat()})")
+            for index in late
+        ]
 
     def _read_cursor(self) -> int:
         found = self._influx.select(

@@ -12,11 +12,13 @@ import gzip
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
 
 from core.contracts.errors import PointRefusedError, SettingsError, StoreUnavailableError
+from core.runtime.hosts import is_loopback
 from core.runtime.settings import InfluxSettings
 from core.storage.series.lineprotocol import identifier
 
@@ -37,6 +39,8 @@ class Influx:
         self._settings = settings
         self._url = settings.url.rstrip("/")
         self._by_v2 = settings.write == "v2" or (settings.write == "auto" and settings.version > 1)
+        # What never leaves the machine is not worth the two ends' time for it.
+        self._compresses = not is_loopback(urlsplit(self._url).hostname or "")
         self._http: httpx.Client | None = None
         self._v2: _V2Writes | None = None
 
@@ -55,7 +59,7 @@ class Influx:
         if self._by_v2:
             if not token and settings.username:
                 token = f"{settings.username}:{password or ''}"  # 1.8's form of a token
-            self._v2 = _V2Writes(self._url, token or "", settings)
+            self._v2 = _V2Writes(self._url, token or "", settings, gzip=self._compresses)
 
     def close(self) -> None:
         """Release the connections."""
@@ -166,7 +170,7 @@ class Influx:
 
     def _write_v1(self, body: bytes) -> None:
         headers = {"Content-Type": "text/plain; charset=utf-8"}
-        if len(body) >= _GZIP_FROM:
+        if self._compresses and len(body) >= _GZIP_FROM:
             body = gzip.compress(body, 1)
             headers["Content-Encoding"] = "gzip"
         params = {"db": self._settings.database, "precision": "ns"}
@@ -228,7 +232,7 @@ class _V2Writes:
     The package is imported here, at run time: its HTTP library opens a socket on import.
     """
 
-    def __init__(self, url: str, token: str, settings: InfluxSettings) -> None:
+    def __init__(self, url: str, token: str, settings: InfluxSettings, *, gzip: bool) -> None:
         from influxdb_client.client.exceptions import InfluxDBError
         from influxdb_client.client.influxdb_client import InfluxDBClient
         from influxdb_client.client.write_api import SYNCHRONOUS
@@ -240,7 +244,7 @@ class _V2Writes:
         self._bucket = settings.database
         self._org = settings.org or "-"
         self._client: Any = InfluxDBClient(
-            url, token=token, org=self._org, timeout=int(TIMEOUT_S * 1000), enable_gzip=True
+            url, token=token, org=self._org, timeout=int(TIMEOUT_S * 1000), enable_gzip=gzip
         )
         self._api: Any = self._client.write_api(write_options=SYNCHRONOUS)
 

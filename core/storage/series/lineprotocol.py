@@ -16,12 +16,13 @@ from __future__ import annotations
 import functools
 import types
 import typing
-from typing import Annotated, Any, get_args, get_origin
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
-from core.contracts.codec import FIELDS, encode
-from core.contracts.events import KINDS
+from core.contracts.codec import encode
+from core.contracts.events import KINDS, KindSpec
 from core.contracts.ports import Point, StoredEvent, Value
 
 #: Columns of a row that are not the event's data.
@@ -33,17 +34,7 @@ _TEXT = str.maketrans({"\\": "\\\\", '"': '\\"'})
 
 def line_of(point: Point) -> str:
     """Return a point as one line (nanoseconds, no newline at its end)."""
-    event = point.event
-    data = event.data
-    parts = [_series(event.kind, event.device, point.site)]
-    for name in FIELDS[event.kind]:
-        value = getattr(data, name)
-        if value is not None:
-            parts.append(f"{name}={_field(value)},")
-    if event.id is not None:
-        parts.append(f"ref={_field(event.id)},")
-    parts.append(f"seen={event.seen}i {point.time_ns}")
-    return "".join(parts)
+    return LINES[point.event.kind](point)
 
 
 @functools.lru_cache(maxsize=200_000)
@@ -52,14 +43,14 @@ def _series(kind: str, device: str, site: str) -> str:
     return f"{measurement},device={device.translate(_TAG)},site={site.translate(_TAG)} "
 
 
-def _field(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return repr(float(value))
-    if not isinstance(value, str):
-        value = encode(value).decode()
-    return f'"{value.translate(_TEXT)}"'
+def _text(value: str) -> str:
+    if '"' in value or "\\" in value:
+        value = value.translate(_TEXT)
+    return f'"{value}"'
+
+
+def _json(value: Any) -> str:
+    return _text(encode(value).decode())
 
 
 def event_of(
@@ -105,22 +96,66 @@ def literal(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
 
 
-def _shape(annotation: Any) -> type | None:
-    """Return int or float for numbers, dict for lists and maps, None for anything else."""
+def _shape(annotation: Any) -> Any:
+    """Return what a field holds beside None: bool, int, float, str, ``Literal`` for plain words.
+
+    Lists and maps are a dict, and what is now this and now that is None.
+    """
     origin = get_origin(annotation)
     if origin is Annotated:
         return _shape(get_args(annotation)[0])
     if origin in (typing.Union, types.UnionType):
         shapes = {_shape(arg) for arg in get_args(annotation) if arg is not type(None)}
         return shapes.pop() if len(shapes) == 1 else None
+    if origin is Literal:
+        return Literal if all(str(word).isidentifier() for word in get_args(annotation)) else None
     if origin in (list, dict):
         return dict
-    return annotation if annotation in (int, float) else None
+    return annotation if annotation in (bool, int, float, str) else None
 
 
-_SHAPES: dict[tuple[str, str], type] = {
-    (spec.kind, name): shape
+_SHAPES: dict[tuple[str, str], Any] = {
+    (spec.kind, name): _shape(field.annotation)
     for spec in KINDS.values()
     for name, field in spec.data.model_fields.items()
-    if (shape := _shape(field.annotation)) is not None
 }
+
+#: How a value ``v`` of a shape stands in a line. A whole number of the vocabulary is below 10^16,
+#: from where on Python would write a float with an exponent.
+_WRITTEN: dict[Any, str] = {
+    bool: """{'true' if v else 'false'}""",
+    int: "{v}.0",
+    float: "{v!r}",
+    Literal: '"{v}"',
+    str: "{text(v)}",
+    dict: "{json(v)}",
+}
+
+
+def _function(spec: KindSpec) -> Callable[[Point], str]:
+    """Compile the function that writes the lines of one kind.
+
+    What is known of its fields need not be asked of each value: that takes less than half the time.
+    """
+    source = [
+        "def line(point):",
+        " event = point.event",
+        " data = event.data",
+        f" line = series({spec.kind!r}, event.device, point.site)",
+    ]
+    for name, field in spec.data.model_fields.items():
+        written = _WRITTEN[_SHAPES[spec.kind, name]]
+        test = "" if field.is_required() else "if v is not None: "
+        source += [f" v = data.{name}", f" {test}line += f'''{name}={written},'''"]
+    source += [
+        " if event.id is not None: line += f'ref={text(event.id)},'",
+        " return f'{line}seen={event.seen}i {point.time_ns}'",
+    ]
+    names: dict[str, Any] = {"series": _series, "text": _text, "json": _json}
+    exec("\n".join(source), names)  # noqa: S102 - of nothing but the vocabulary
+    function: Callable[[Point], str] = names["line"]
+    return function
+
+
+#: For each kind the function that writes a point of it as a line.
+LINES: dict[str, Callable[[Point], str]] = {spec.kind: _function(spec) for spec in KINDS.values()}

@@ -9,17 +9,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
+from core.contracts.codec import data_dict, decode_event, encode
 from core.contracts.errors import SettingsError, StoreUnavailableError
-from core.contracts.ports import Query
+from core.contracts.events import KINDS
+from core.contracts.ports import Point, Query
 from core.runtime.settings import InfluxSettings
 from core.storage.series import InfluxReader, InfluxWriter, influx_http
 from core.storage.series.lineprotocol import line_of, value_of
 from tests import servers
+from tests.contracts.strategies import valid_event
 from tests.storage.series.support import BASE, StandingClock, entry, lift, meter, point
 
 EVER = (0, 4_000_000_000_000)
@@ -67,6 +74,34 @@ def test_whole_numbers_are_floats_and_come_back_whole() -> None:
     assert value_of("elevator.status", "floor", -2.0) == -2
     assert type(value_of("elevator.status", "floor", -2.0)) is int
     assert type(value_of("elevator.status", "load_kg", 75)) is float
+
+
+def plainly(item: Point) -> str:
+    """Write a line the plain way: each value by what it is."""
+
+    def written(value: object) -> str:
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, int | float):
+            return repr(float(value))
+        text = value if isinstance(value, str) else encode(value).decode()
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    event = item.event
+    values = data_dict(event) | ({} if event.id is None else {"ref": event.id})
+    fields = "".join(f"{name}={written(value)}," for name, value in values.items())
+    return (
+        f"{event.kind},device={event.device},site={item.site} {fields}seen={event.seen}i "
+        f"{item.time_ns}"
+    )
+
+
+@hypothesis_settings(max_examples=600, deadline=None, derandomize=True)
+@given(st.sampled_from(sorted(KINDS)).flatmap(valid_event), st.integers(0, 999_999))
+def test_a_kinds_own_function_writes_what_its_values_are(raw: dict[str, Any], nth: int) -> None:
+    event = decode_event(encode(raw))
+    item = Point(event.at * 1_000_000 + nth, "jinxiu", event)
+    assert line_of(item) == plainly(item)
 
 
 # -- a real server of version 1 --------------------------------------------------------------
@@ -219,6 +254,7 @@ class Scripted:
     answer: Callable[[list[str]], Answer] = lambda _: (204, "")
     buckets: list[dict[str, object]] = field(default_factory=list)
     seen: list[tuple[str, dict[str, list[str]], str, list[str]]] = field(default_factory=list)
+    encodings: set[str] = field(default_factory=set)
 
 
 @pytest.fixture
@@ -235,6 +271,7 @@ def scripted() -> Iterator[Scripted]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+            script.encodings.add(self.headers.get("Content-Encoding") or "identity")
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
             address = urlsplit(self.path)
@@ -337,6 +374,23 @@ def test_requests_are_bounded_and_carry_bucket_org_and_token(
     else:
         assert (path, query["db"]) == ("/write", ["bucket"])
     assert {line for *_, lines in scripted.seen for line in lines} == set(map(line_of, points))
+
+
+@pytest.mark.parametrize("write", ["v1", "v2"])
+@pytest.mark.parametrize("is_near", [True, False])
+def test_only_what_leaves_the_machine_is_compressed(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch, write: str, is_near: bool
+) -> None:
+    if not is_near:  # the server of this test cannot be anywhere else
+        monkeypatch.setattr(influx_http, "is_loopback", lambda _: False)
+    settings = InfluxSettings.model_validate({"url": scripted.url, "version": 2, "write": write})
+    writer = open_writer(settings)
+    scripted.encodings.clear()
+    points = [meter("m1", BASE + n, float(n)) for n in range(500)]
+    assert writer.write(entry(1, *points), 1) == []
+    assert "gzip" not in scripted.encodings if is_near else "gzip" in scripted.encodings
+    assert set(map(line_of, points)) <= {line for *_, lines in scripted.seen for line in lines}
+    writer.close()
 
 
 def test_a_cursor_follows_its_points(scripted: Scripted, scripted_writer: InfluxWriter) -> None:
