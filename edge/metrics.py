@@ -38,6 +38,11 @@ REFUSED = Spec(
     "counter",
     "Receipts and statuses that were no such thing.",
 )
+FORMER = Spec(
+    "estate_edge_former_receipts_total",
+    "counter",
+    "Receipts of a collector that no longer has the site; nothing was deleted for them.",
+)
 OUTBOX = Spec("estate_edge_outbox_batches", "gauge", "Batches without a receipt.", ("lane",))
 OLDEST = Spec(
     "estate_edge_outbox_oldest_age_seconds", "gauge",
@@ -121,6 +126,7 @@ class EdgeMetrics:
         yield ONLINE.of(uplink.online)
         yield FAILED_STEPS.of(uplink.failed_steps)
         yield REFUSED.of(uplink.refused_messages)
+        yield FORMER.of(uplink.former_receipts)
         yield COMMANDS.each(dict(self.commands.counts))
 
     def _outbox(self) -> Iterator[Metric]:
