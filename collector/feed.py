@@ -63,10 +63,14 @@ def _weight(entry: LogEntry) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """The wanted entries of a piece of the log, and the position after which to go on."""
+    """The wanted entries of a piece of the log, and the position after which to go on.
+
+    ``is_last`` tells that nothing waited behind it when it was read.
+    """
 
     entries: list[LogEntry]
     position: int
+    is_last: bool = True
 
 
 class Feed:
@@ -90,6 +94,7 @@ class Feed:
         self._families = families
         self._decoded = decoded
         self._reader: LogReader | None = None
+        self._is_behind = False
         self.left_out: Mapping[int, Sequence[LeftOut]] = {}
         """What crashed this projection, by position: it is read around."""
 
@@ -116,7 +121,9 @@ class Feed:
         if self._log.position - after < limit:
             # A moment's patience: entries that come one by one are folded and stored together.
             self._log.wait(after + limit - 1, _LINGER_S)
-        return self._reader.read(after, limit=limit, max_bytes=_READ_BYTES * self._times)
+        found = self._reader.read(after, limit=limit, max_bytes=_READ_BYTES * self._times)
+        self._is_behind = bool(found) and self._log.position > found[-1].pos
+        return found
 
     def entry(self, pos: int) -> Entry | None:
         """Return the first entry at or behind a position, if there is one."""
@@ -130,7 +137,8 @@ class Feed:
         """
         families = self._families
         wanted = [raw for raw in raws if families is None or raw.lane.partition("/")[0] in families]
-        return Chunk([self._decode(raw, before) for raw in wanted], raws[-1].pos)
+        entries = [self._decode(raw, before) for raw in wanted]
+        return Chunk(entries, raws[-1].pos, is_last=not self._is_behind)
 
     def _decode(self, raw: Entry, before: Before | None) -> LogEntry:
         left_out = self.left_out.get(raw.pos, ())

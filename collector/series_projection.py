@@ -73,6 +73,8 @@ class SeriesProjection:
         made = [(entry, points_of(entry)) for entry in chunk.entries]
         points = [item for _, some in made for item in some]
         refused = self._writer.write(points, chunk.position)
+        if chunk.is_last:
+            self._writer.tidy()
         entries = {entry.pos: entry for entry in chunk.entries} if refused else {}
         letters = [
             self._letter(points[r.index], r.reason, entries[points[r.index][0]]) for r in refused

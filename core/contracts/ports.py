@@ -131,6 +131,13 @@ class SeriesWriter(Protocol):
         """Store points, each with its own log position, and then ``position``; return refusals."""
         ...
 
+    def tidy(self) -> bool:
+        """Take one bounded step of housekeeping; return False where none is left to do now.
+
+        To be called when nothing waits to be written.
+        """
+        ...
+
     def sync(self) -> None:
         """Have :meth:`position` reach what has been written; raise StoreUnavailableError."""
         ...

@@ -64,6 +64,9 @@ class Writer:
     def rehearse(self, point: Point) -> None:
         pass
 
+    def tidy(self) -> bool:
+        return False
+
     def write(self, points: Sequence[tuple[int, Point]], position: int) -> list[Refusal]:
         refused = []
         for index, (_, point) in enumerate(points):

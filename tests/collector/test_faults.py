@@ -14,6 +14,7 @@ from collector.caution import Notebook
 from collector.edges import EdgeRegister
 from collector.feed import Chunk, Feed
 from collector.projector import Projector
+from collector.series_projection import SeriesProjection
 from collector.ticker import Ticker
 from core.contracts.batch import EdgeStatus, LaneStatus
 from core.contracts.codec import encode
@@ -21,9 +22,11 @@ from core.contracts.errors import StoreUnavailableError
 from core.contracts.log import TICK, LogEntry
 from core.runtime.clock import ScaledClock
 from core.runtime.link import Message
+from core.runtime.settings import Settings
 from core.storage.journal import Append, Journal, LaneBounds, OnFull
 from core.storage.records import Records
 from core.storage.records.refusals import DeadLetter
+from core.storage.series import EmbeddedWriter
 from edge.receipts import credible
 
 CLOCK = ScaledClock()
@@ -100,6 +103,43 @@ def test_a_projector_gets_the_lanes_that_it_wants_and_passes_over_the_rest(
     projector.stop()
     assert shaky.seen == [1, 3]
     assert projector.state().done == {"seen": 2}
+
+
+def test_housekeeping_waits_for_what_waits_in_the_log(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collector.feed._READ_ENTRIES", 2)
+    tidied: list[int] = []
+
+    class Keeper(EmbeddedWriter):
+        def tidy(self) -> bool:
+            tidied.append(self._written)
+            return super().tidy()
+
+    records = Records(Settings(data=tmp_path).records_url).open()
+    series = SeriesProjection(
+        lambda: opened(Keeper(tmp_path / "series", log=journal.epoch)),
+        records,
+        CLOCK,
+        journal.epoch,
+    )
+    for _ in range(5):
+        journal.append(Append(TICK, b"", CLOCK.now_ms(), events=0)).result()
+    feed = Feed(journal, series.families)
+    feed.open()
+    position = series.open()
+    while raws := feed.read(position, 0):
+        series.apply(feed.decode(raws))
+        position = raws[-1].pos
+    series.close()
+    feed.close()
+    records.close()
+    assert (position, tidied) == (5, [5])
+
+
+def opened(writer: EmbeddedWriter) -> EmbeddedWriter:
+    writer.open()
+    return writer
 
 
 def test_a_projector_survives_a_store_that_is_down_and_a_bug(

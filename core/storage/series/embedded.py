@@ -57,8 +57,6 @@ OPEN_FILES = 8
 GRACE_S = 60.0
 #: Modelled time after a day's end when it is sealed for good: most of what is late has come.
 OVER_MS = 3_600_000
-#: A writer that waited so long (real seconds) for its caller has leisure to seal.
-LEISURE_S = 0.002
 #: Real seconds for which a day is left alone whose sealing failed.
 _REST_S = 60.0
 
@@ -70,8 +68,7 @@ class EmbeddedWriter:
     journal is not taken for the old one. All points of one log position belong in one ``write``.
     Events of days before ``retention_days`` ago (by ``clock``) are refused, as are those of days
     already expired. ``sync_s`` (real seconds) is how far ``position()`` may lag.
-    ``plan`` says how much is sealed at once, ``leisure_s`` how long a wait for the next write is
-    leisure.
+    ``plan`` says how much is sealed at once, and from when on that no longer waits for leisure.
     """
 
     def __init__(
@@ -83,7 +80,6 @@ class EmbeddedWriter:
         clock: Clock | None = None,
         sync_s: float = 1.0,
         plan: SealingPlan | None = None,
-        leisure_s: float = LEISURE_S,
     ) -> None:
         self._manifest = Manifest(folder, readonly=False)
         self._log = log
@@ -91,8 +87,6 @@ class EmbeddedWriter:
         self._clock = clock or ScaledClock.from_environment()
         self._sync_s = sync_s
         self._plan = plan or SealingPlan()
-        self._leisure_s = leisure_s
-        self._ended = time.monotonic()
         self._loose: set[int] = set()  # days that are not sealed for good
         self._rests: dict[int, float] = {}
         self._rolled: set[int] = set()
@@ -133,7 +127,6 @@ class EmbeddedWriter:
 
         Raises :class:`StoreUnavailableError` when the same call may succeed later.
         """
-        leisure = time.monotonic() - self._ended >= self._leisure_s
         with self._translated():
             self._look_at_manifest()
             by_day, refusals = self._sort(points)
@@ -145,13 +138,15 @@ class EmbeddedWriter:
             self._written = max(self._written, position)
             if due:
                 self.sync()
-        if leisure or any(file.overdue() for file in self._files.values()):
+        if any(file.overdue() for file in self._files.values()):
             self.tidy()
-        self._ended = time.monotonic()
         return refusals
 
     def tidy(self) -> bool:
-        """Take one bounded step of sealing; return False where nothing is left to do now."""
+        """Take one bounded step of sealing; return False where nothing is left to do now.
+
+        For when nothing waits to be written; what is overdue is sealed by :meth:`write`.
+        """
         now = time.monotonic()
         over_before = (self._clock.now_ms() - OVER_MS) // DAY_MS
         open_first = [*reversed(self._files), *sorted(self._loose - self._files.keys())]

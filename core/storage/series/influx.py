@@ -103,6 +103,10 @@ class InfluxWriter:
         refusals.sort(key=lambda refusal: refusal.index)
         return refusals
 
+    def tidy(self) -> bool:
+        """Return False: an InfluxDB keeps itself."""
+        return False
+
     def sync(self) -> None:
         """Write the cursor, so that ``position()`` moves to what has been written."""
         if self._settled > self._durable:

@@ -25,8 +25,8 @@ def log_entry(position: int) -> list[tuple[int, Point]]:
 
 
 def make(folder: Path) -> EmbeddedWriter:
-    plan = SealingPlan(rows=5, events=50, fan=3)
-    writer = EmbeddedWriter(folder, clock=StandingClock(), sync_s=0.01, plan=plan, leisure_s=0)
+    plan = SealingPlan(rows=5, events=50, fan=3, overdue_rows=0)
+    writer = EmbeddedWriter(folder, clock=StandingClock(), sync_s=0.01, plan=plan)
     writer.open()
     return writer
 

@@ -15,7 +15,6 @@ from core.contracts.errors import StoreUnavailableError
 from core.contracts.ports import Point, Query
 from core.storage import sqlite
 from core.storage.series import EmbeddedReader, EmbeddedWriter, expire
-from core.storage.series.embedded import LEISURE_S
 from core.storage.series.sealing import SealingPlan
 from tests.storage.series.support import BASE, DAY, StandingClock, entry, lift, meter
 
@@ -39,10 +38,8 @@ def open_writer(
     folder: Path, writers: list[EmbeddedWriter], *, sync_s: float = 1.0, sealing: bool = False
 ) -> EmbeddedWriter:
     """``sealing``: with every write a step of it, a few rows at a time."""
-    plan, leisure_s = (SealingPlan(rows=3, events=40, fan=3), 0) if sealing else (None, LEISURE_S)
-    writer = EmbeddedWriter(
-        folder, clock=StandingClock(), sync_s=sync_s, plan=plan, leisure_s=leisure_s
-    )
+    plan = SealingPlan(rows=3, events=40, fan=3, overdue_rows=0) if sealing else None
+    writer = EmbeddedWriter(folder, clock=StandingClock(), sync_s=sync_s, plan=plan)
     writer.open()
     writers.append(writer)
     return writer

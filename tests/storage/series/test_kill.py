@@ -100,8 +100,7 @@ def test_the_embedded_store_has_each_event_once(tmp_path: Path) -> None:
             tmp_path,
             clock=StandingClock(),
             sync_s=0.01,
-            plan=SealingPlan(rows=4, events=150, fan=3),
-            leisure_s=0,
+            plan=SealingPlan(rows=4, events=150, fan=3, overdue_rows=0),
         )
         writer.open()
         return writer

@@ -26,7 +26,7 @@ AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 
 def make(folder: Path, **options: Any) -> EmbeddedWriter:
     options = {"plan": SealingPlan(rows=3, events=20, fan=3), **options}
-    writer = EmbeddedWriter(folder, clock=StandingClock(), leisure_s=3600, **options)
+    writer = EmbeddedWriter(folder, clock=StandingClock(), **options)
     writer.open()
     return writer
 

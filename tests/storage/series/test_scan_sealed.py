@@ -12,7 +12,7 @@ from tests.storage.series.support import BASE, StandingClock, entry, lift, meter
 
 def test_hot_rows_runs_and_sealed_days_are_scanned_alike(tmp_path: Path) -> None:
     writer = EmbeddedWriter(
-        tmp_path, clock=StandingClock(), plan=SealingPlan(rows=3, events=40, fan=3), leisure_s=0
+        tmp_path, clock=StandingClock(), plan=SealingPlan(rows=3, events=40, fan=3, overdue_rows=0)
     )
     writer.open()
     reader = EmbeddedReader(tmp_path)

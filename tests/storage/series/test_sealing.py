@@ -32,7 +32,7 @@ def open_writer(folder: Path, **options: Any) -> EmbeddedWriter:
     plan = options.pop("plan", SMALL)
     # Leisure is what the tests give it: every step is asked for.
     options.setdefault("clock", StandingClock())
-    writer = EmbeddedWriter(folder, plan=plan, leisure_s=3600, **options)
+    writer = EmbeddedWriter(folder, plan=plan, **options)
     writer.open()
     return writer
 
