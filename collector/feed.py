@@ -120,7 +120,7 @@ class Feed:
             return []
         if self._log.position - after < limit:
             # A moment's patience: entries that come one by one are folded and stored together.
-            self._log.wait(after + limit - 1, _LINGER_S)
+            self._log.wait(after + limit - 1, _LINGER_S * self._times)
         found = self._reader.read(after, limit=limit, max_bytes=_READ_BYTES * self._times)
         self._is_behind = bool(found) and self._log.position > found[-1].pos
         return found

@@ -17,7 +17,8 @@ import structlog
 from core.contracts import topics
 from core.contracts.errors import EstateError, RetryableError
 from core.runtime.hosts import is_loopback
-from core.runtime.link import Link, LinkOptions, NotDeliveredError
+from core.runtime.link import Link, LinkOptions
+from core.runtime.link_answers import NotDeliveredError
 from core.runtime.settings import BrokerSettings
 
 log = structlog.get_logger(__name__)

@@ -26,6 +26,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from core.contracts.errors import RetryableError
 from core.runtime import link_loop
+from core.runtime.link_answers import Answers, LinkDownError
 from core.runtime.link_identity import identify
 from core.runtime.link_wire import Arrival, Wire
 from core.runtime.settings import BrokerSettings
@@ -40,18 +41,6 @@ MAXIMUM_PACKET = 1 << 20
 _KNOWN_TOPICS = 10_000
 #: A connection that stood for so long (s) is followed by a first attempt at once.
 _STEADY_S = 10.0
-
-
-class LinkDownError(RetryableError):
-    """There is no connection now; nothing was sent."""
-
-
-class NotDeliveredError(RetryableError):
-    """The broker refused a message; ``code`` is its MQTT 5 reason."""
-
-    def __init__(self, code: int) -> None:
-        self.code = code
-        super().__init__(f"the broker refused the message (0x{code:02x})")
 
 
 class Message(NamedTuple):
@@ -109,14 +98,12 @@ class Link:
         self._dispensable: set[str] = set()
         self._on_up: list[Callable[[], None]] = []
         self._on_down: list[Callable[[], None]] = []
-        self._pending: dict[int, Future[int]] = {}
-        self._early: dict[int, int] = {}
+        self._answers = Answers()
         self._client: paho.Client | None = None
         self._connected = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._up_since: float | None = None
-        self._answers = threading.Lock()
         self.handler_errors = 0
         self.connections = 0
         self.failed_attempts = 0
@@ -214,14 +201,9 @@ class Link:
         if info.rc != paho.MQTT_ERR_SUCCESS:
             future.set_exception(LinkDownError(paho.error_string(info.rc)))
             return future
-        with self._answers:
-            code = self._early.pop(info.mid, None)
-            if code is None:
-                self._pending[info.mid] = future
-        if code is not None:
-            _answer(future, code)
-        elif client is not self._client:
-            self._fail_pending()
+        self._answers.expect(info.mid, future)
+        if client is not self._client:
+            self._answers.fail()
         return future
 
     # -- the network thread ---------------------------------------------------------------
@@ -274,7 +256,7 @@ class Link:
             was_up = self._connected.is_set()
             self._connected.clear()
             self._client = None
-            self._fail_pending()
+            self._answers.fail()
             if was_up:
                 self._call(self._on_down)
         return reason
@@ -335,12 +317,7 @@ class Link:
     def _published_callback(
         self, _client: paho.Client, _data: Any, mid: int, code: ReasonCode, _properties: Any
     ) -> None:
-        with self._answers:
-            future = self._pending.pop(mid, None)
-            if future is None:
-                self._early[mid] = code.value
-        if future is not None:
-            _answer(future, code.value)
+        self._answers.take(mid, code.value)
 
     def _take(self, wire: Wire, arrivals: list[Arrival]) -> None:
         """Hand on messages; they are acknowledged together unless the handlers do that."""
@@ -379,14 +356,6 @@ class Link:
                 self.handler_errors += 1
                 log.exception("link hook failed", client=self._options.client_id)
 
-    def _fail_pending(self) -> None:
-        with self._answers:
-            futures, self._pending = list(self._pending.values()), {}
-            self._early.clear()
-        for future in futures:
-            if not future.done():
-                future.set_exception(LinkDownError("the connection broke before the answer"))
-
 
 def _nothing() -> None:
     """Confirm nothing: the message has been, or nobody waits for it."""
@@ -394,10 +363,3 @@ def _nothing() -> None:
 
 def _properties(packet: int) -> Any:
     return Properties(packet)  # type: ignore[no-untyped-call]  # paho's properties are dynamic
-
-
-def _answer(future: Future[int], code: int) -> None:
-    if code >= 0x80:
-        future.set_exception(NotDeliveredError(code))
-    else:
-        future.set_result(code)

@@ -11,7 +11,8 @@ from signal import SIGHUP
 from typer.testing import CliRunner
 
 from core.runtime import settings
-from core.runtime.link import Link, LinkDownError, LinkOptions, Message, NotDeliveredError, Will
+from core.runtime.link import Link, LinkOptions, Message, Will
+from core.runtime.link_answers import LinkDownError, NotDeliveredError
 from core.runtime.settings import BrokerSettings
 from estate.cli import app
 from tests.servers import HOST, Server, configured_mosquitto, free_port

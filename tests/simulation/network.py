@@ -9,7 +9,8 @@ from typing import Any
 
 from paho.mqtt.client import topic_matches_sub
 
-from core.runtime.link import LinkDownError, LinkOptions, Message
+from core.runtime.link import LinkOptions, Message
+from core.runtime.link_answers import LinkDownError
 from tests.simulation.primitives import Event, Future, SimpleQueue, Thread
 from tests.simulation.scheduler import Process, the
 
