@@ -18,6 +18,7 @@ from core.contracts import topics
 from core.contracts.alerts import AlertState
 from core.contracts.codec import encode
 from core.contracts.errors import RetryableError
+from core.runtime.background import Background
 from core.runtime.clock import Clock
 from core.runtime.link import Link
 from core.storage.records import Records, alerts, changes, projection, tree
@@ -53,11 +54,10 @@ class Announcer:
         self._clock = clock
         self._records = records
         self._link = link
-        self._stopping = threading.Event()
+        self._background = Background("announce", self._run)
         self._news = threading.Event()
         self._again = threading.Event()
         self._adopted: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
         self._seq = 0
         self.published = 0
         self.failures = 0
@@ -65,8 +65,7 @@ class Announcer:
     def start(self) -> None:
         """Start in the background."""
         self._link.on_up(self._again.set)
-        self._thread = threading.Thread(target=self._run, name="announce", daemon=True)
-        self._thread.start()
+        self._background.start()
 
     def wake(self) -> None:
         """Say that the live sequence may have grown."""
@@ -79,15 +78,13 @@ class Announcer:
 
     def stop(self) -> None:
         """Stop; what is left is announced after the next start."""
-        self._stopping.set()
+        self._background.stopping.set()
         self._news.set()
-        if self._thread is not None:
-            self._thread.join(5.0)
-            self._thread = None
+        self._background.stop()
 
     def _run(self) -> None:
         saved: int | None = None
-        while not self._stopping.is_set():
+        while not self._background.stopping.is_set():
             # Operators change alerts in another process: those are found by looking.
             self._news.wait(_POLL_S)
             self._news.clear()
@@ -110,7 +107,7 @@ class Announcer:
                 self.failures += 1
                 self._again.set()
                 log.exception("announcing failed")
-                self._stopping.wait(_PAUSE_S)
+                self._background.stopping.wait(_PAUSE_S)
         try:
             if saved is not None and self._seq > saved:
                 self._save()

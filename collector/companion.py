@@ -22,6 +22,7 @@ from typing import Any
 import structlog
 
 from collector.projector import ProjectorState
+from core.runtime.background import Background
 from core.runtime.clock import ScaledClock
 from core.runtime.settings import Settings
 from core.storage.journal import Journal
@@ -82,20 +83,15 @@ class Companion:
         self._states = {name: ProjectorState(name) for name in names}
         self.usage: Usage | None = None
         """What its process used when it last said so; None while there is none."""
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._background = Background("companion", self._run, patience_s=2 * _STOP_S)
 
     def start(self) -> None:
         """Start it in the background."""
-        self._thread = threading.Thread(target=self._run, name="companion", daemon=True)
-        self._thread.start()
+        self._background.start()
 
     def stop(self) -> None:
         """Let it fold what the log holds, as far as that is quick, and end."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(2 * _STOP_S)
-            self._thread = None
+        self._background.stop()
 
     def states(self) -> list[ProjectorState]:
         """Return how its projections stood when it last said so."""
@@ -104,16 +100,16 @@ class Companion:
     # -- the companion's thread --------------------------------------------------------------
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        while not self._background.stopping.is_set():
             code = self._attend()
-            if self._stopping.is_set():
+            if self._background.stopping.is_set():
                 return
             log.error("the companion has ended; it is started anew", code=code)
             self.usage = None
             for name, state in self._states.items():
                 why = f"its process ended with code {code}"
                 self._states[name] = replace(state, trouble=why, failures=state.failures + 1)
-            self._stopping.wait(_AGAIN_S)
+            self._background.stopping.wait(_AGAIN_S)
 
     def _attend(self) -> int:
         """Start the process and hear it to its end; return its exit code."""
@@ -141,7 +137,7 @@ class Companion:
         told = journal.position
         try:
             pipe.send(Start(self._settings, self._clock, journal.path, journal.epoch, told))
-            while not (self._stopping.is_set() or ended.is_set()):
+            while not (self._background.stopping.is_set() or ended.is_set()):
                 if journal.wait(told, _TOLD_S):
                     told = journal.position
                     pipe.send(told)
@@ -157,7 +153,7 @@ class Companion:
             while deadline is None or time.monotonic() < deadline:
                 if pipe.poll(_TOLD_S):
                     self._take(pipe.recv())
-                if deadline is None and self._stopping.is_set():
+                if deadline is None and self._background.stopping.is_set():
                     deadline = time.monotonic() + _STOP_S
         except (EOFError, OSError):
             return

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Protocol
 
 import structlog
 
 from core.contracts.errors import EstateError
+from core.runtime.background import Background
 
 log = structlog.get_logger(__name__)
 
@@ -33,23 +33,18 @@ class Desk:
         """It looks each ``every_s`` (real seconds)."""
         self._clerks = clerks
         self._every_s = every_s
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._background = Background("desk", self._run)
         self.failures = 0
         self.trouble: dict[str, str] = {}
         """Why a clerk could not do its work the last time, by its name."""
 
     def start(self) -> None:
         """Start in the background."""
-        self._thread = threading.Thread(target=self._run, name="desk", daemon=True)
-        self._thread.start()
+        self._background.start()
 
     def stop(self) -> None:
         """Stop; what is left is done after the next start."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(5.0)
-            self._thread = None
+        self._background.stop()
 
     def step(self) -> None:
         """Call each clerk once; log the first failure and the recovery."""
@@ -70,5 +65,5 @@ class Desk:
                     log.info("decisions are carried out again", of=clerk.name)
 
     def _run(self) -> None:
-        while not self._stopping.wait(_PAUSE_S if self.trouble else self._every_s):
+        while not self._background.stopping.wait(_PAUSE_S if self.trouble else self._every_s):
             self.step()

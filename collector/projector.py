@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,6 +14,7 @@ from collector.caution import Caution, Notebook, Step, StoppingError
 from collector.feed import Chunk, Feed
 from core.contracts.errors import EstateError
 from core.contracts.log import LogEntry
+from core.runtime.background import Background
 from core.storage.journal import Entry
 from core.storage.records.refusals import DeadLetter
 
@@ -97,9 +97,8 @@ class Projector:
     def __init__(self, projection: Projection, feed: Feed, notebook: Notebook) -> None:
         self._projection = projection
         self._feed = feed
-        self._stopping = threading.Event()
-        self._caution = Caution(projection.name, notebook, self._stopping)
-        self._thread: threading.Thread | None = None
+        self._background = Background(projection.name, self._run, patience_s=10.0)
+        self._caution = Caution(projection.name, notebook, self._background.stopping)
         self.position = 0
         self.failures = 0
         self.trouble: str | None = None
@@ -118,8 +117,7 @@ class Projector:
 
     def start(self) -> None:
         """Start in the background; the store may be down."""
-        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
-        self._thread.start()
+        self._background.start()
 
     def stop(self) -> None:
         """Fold what the log holds, for as long as ``_DRAIN_S`` and only while all is well; stop.
@@ -130,18 +128,14 @@ class Projector:
         while (
             self.position < self._feed.end
             and self.trouble is None
-            and self._thread is not None
-            and self._thread.is_alive()
+            and self._background.is_alive
             and time.monotonic() < deadline
         ):
-            self._stopping.wait(0.02)
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(10.0)
-            self._thread = None
+            self._background.stopping.wait(0.02)
+        self._background.stop()
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        while not self._background.stopping.is_set():
             try:
                 self._feed.open()
                 if self._until_done(self._open):
@@ -155,7 +149,7 @@ class Projector:
                 log.exception("projector failed", projector=self.name)
                 self.failures += 1
                 self.trouble = f"{type(error).__name__}: {error}"
-                self._stopping.wait(_BACKOFF_S[0 if leads_on else 1])
+                self._background.stopping.wait(_BACKOFF_S[0 if leads_on else 1])
             finally:
                 self._projection.close()
                 self._feed.close()
@@ -169,7 +163,7 @@ class Projector:
     def _work(self) -> None:
         told, told_at = self._projection.needed_after(), time.monotonic()
         self._feed.passed(self.name, told)
-        while not self._stopping.is_set():
+        while not self._background.stopping.is_set():
             step = self._caution.step(self.position)
             raws = self._feed.read(self.position, _WAIT_S, limit=step.limit)
             if raws:
@@ -209,7 +203,7 @@ class Projector:
     def _until_done(self, action: _Action) -> bool:
         """Try until it works or we are stopped; log the first failure and the recovery."""
         wait = _BACKOFF_S[0]
-        while not self._stopping.is_set():
+        while not self._background.stopping.is_set():
             try:
                 action()
             except EstateError as error:  # also what needs a person: it may be mended meanwhile
@@ -217,7 +211,7 @@ class Projector:
                 if self.trouble is None:
                     log.warning("projector stands still", projector=self.name, why=str(error))
                 self.trouble = str(error)
-                self._stopping.wait(wait)
+                self._background.stopping.wait(wait)
                 wait = min(wait * 2, _BACKOFF_S[1])
             else:
                 if self.trouble is not None and action != self._open:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-
 import structlog
 
 from collector.holding import Holding
 from collector.ingest import Ingest
 from collector.rules_projection import RulesProjection
 from core.contracts.errors import EstateError
+from core.runtime.background import Background
 from core.storage.journal import Log
 
 log = structlog.get_logger(__name__)
@@ -24,25 +23,20 @@ class Settler:
         self._journal = journal
         self._holding = holding
         self._ingest = ingest
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._background = Background("settler", self._run)
         self._trouble = False
 
     def start(self) -> None:
         """Start in the background."""
-        self._thread = threading.Thread(target=self._run, name="settler", daemon=True)
-        self._thread.start()
+        self._background.start()
 
     def stop(self) -> None:
         """Settle once more and stop; what is not settled the edges have."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(5.0)
-            self._thread = None
+        if self._background.stop():
             self._step(is_last=True)
 
     def _run(self) -> None:
-        while not self._stopping.wait(_EVERY_S):
+        while not self._background.stopping.wait(_EVERY_S):
             self._step()
 
     def _step(self, *, is_last: bool = False) -> None:

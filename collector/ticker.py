@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-
 import structlog
 
 from core.contracts.errors import JournalError
 from core.contracts.log import TICK
+from core.runtime.background import Background
 from core.runtime.clock import Clock
 from core.storage.journal import Append, Log
 
@@ -25,26 +24,23 @@ class Ticker:
         self._journal = journal
         self._clock = clock
         self._retention_ms = int(retention_h * 3_600_000)
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._background = Background("ticker", self._run)
         self.ticks = 0
         self.refused = 0
 
     def start(self) -> None:
         """Start in the background."""
-        self._thread = threading.Thread(target=self._run, name="ticker", daemon=True)
-        self._thread.start()
+        self._background.start()
 
     def stop(self) -> None:
         """Stop."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(5.0)
-            self._thread = None
+        self._background.stop()
 
     def _run(self) -> None:
         number = 0
-        while not self._stopping.wait(_LEAST_S) and not self._clock.wait(self._stopping, _SECOND):
+        while not self._background.stopping.wait(_LEAST_S) and not self._clock.wait(
+            self._background.stopping, _SECOND
+        ):
             now = self._clock.now_ms()
             error = self._journal.append(Append(TICK, b"", now, events=0)).exception()
             if error is not None:

@@ -187,7 +187,7 @@ MUTANTS = [
     Mutant(
         "a projector skips what its store refused",
         "collector.projector",
-        "                self._stopping.wait(wait)\n                wait = min(",
+        "                self._background.stopping.wait(wait)\n                wait = min(",
         "                return True\n                wait = min(",
         seed=3,
     ),
