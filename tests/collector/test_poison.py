@@ -349,7 +349,7 @@ def test_when_everything_crashes_the_log_is_not_at_fault(
     rules = next(s for s in works.followers._projectors if s.name == "rules")  # type: ignore[union-attr]
     until(lambda: rules.state().left_out == 3 and rules.state().trouble is not None, 60)
     assert rules.state().position < works.journal.position
-    rules._stopping.set()
+    rules.stop()
     works.stop()
     assert len(works.letters()) == 3
 
