@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-import msgspec
-
 from collector.adoptions import Ground
 from collector.announce import Announcer
 from collector.metrics import CollectorMetrics
@@ -19,7 +17,7 @@ from core.contracts.adoption import merge
 from core.contracts.batch import CollectorStatus
 from core.contracts.codec import encode
 from core.contracts.log import Activation
-from core.contracts.packing import pack, unpack
+from core.contracts.packing import pack_json, unpack_json
 from core.runtime import canary
 from core.runtime.clock import Clock
 from core.runtime.link import Will
@@ -135,5 +133,5 @@ class CollectorApp:
 
 def _ground(topology: dict[str, Any]) -> Ground:
     """Keep what the file says packed: as objects a street takes a hundred times as much."""
-    kept = pack(encode(topology))
-    return lambda adopted: merge(msgspec.json.decode(unpack(kept)), adopted)
+    kept = pack_json(topology)
+    return lambda adopted: merge(unpack_json(kept), adopted)

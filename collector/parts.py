@@ -6,12 +6,9 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from core.contracts.adoption import Merged, merge
-from core.contracts.codec import encode
 from core.contracts.log import Activation
-from core.contracts.packing import pack, unpack
+from core.contracts.packing import pack_json, unpack_json
 from core.contracts.topology import Topology, check_parts, load, narrowed
 
 
@@ -28,7 +25,7 @@ class Parts:
 
     def __init__(self, activation: Activation) -> None:
         self.rules = activation.rules
-        self._file = pack(encode(activation.topology))
+        self._file = pack_json(activation.topology)
         self._lock = threading.Lock()
         self._world: _World | None = None
 
@@ -37,7 +34,7 @@ class Parts:
         check_parts(load(self._raw()))
 
     def _raw(self) -> dict[str, Any]:
-        raw: dict[str, Any] = msgspec.json.decode(unpack(self._file))
+        raw: dict[str, Any] = unpack_json(self._file)
         return raw
 
     def _of(self, adopted: Any) -> _World:

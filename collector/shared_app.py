@@ -8,7 +8,6 @@ edges have the rest.
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +27,7 @@ from core.contracts import topics
 from core.contracts.errors import EstateError, InUseError, SettingsError
 from core.contracts.log import Activation
 from core.runtime import canary
+from core.runtime.background import Background
 from core.runtime.clock import Clock
 from core.runtime.link import Link, LinkOptions, Message
 from core.runtime.metrics import Source
@@ -62,7 +62,7 @@ class SharedCollectorApp:
         self._name = settings.collector.name
         self._instance = uuid.uuid4().hex
         self._stack = ExitStack()
-        self._stopping = threading.Event()
+        self._background = Background("membership", self._run, patience_s=None)
         self._renewed = time.monotonic()
         self._strangers: set[str] = set()
         self._trouble = ""
@@ -80,7 +80,7 @@ class SharedCollectorApp:
         await asyncio.to_thread(self._stop)
 
     def _stop(self) -> None:
-        self._stopping.set()
+        self._background.stopping.set()
         self._stack.close()
 
     def _start(self) -> None:
@@ -106,18 +106,16 @@ class SharedCollectorApp:
             self.records, self._link, self._clock, name=place(self._name), owns=self.sites.owns
         )
         self._measured = CollectorMetrics(self._clock, self.sites.stations, self._announcer)
-        self._thread = threading.Thread(target=self._run, name="membership", daemon=True)
         stack.callback(self._leave)
         canary.listen(stack, settings.broker, self._name, self._join, self._on_failure)
 
     def _join(self) -> None:
         self._link.start()
         self._announcer.start()
-        self._thread.start()
+        self._background.start()
 
     def _leave(self) -> None:
-        if self._thread.is_alive():
-            self._thread.join()
+        self._background.stop()
         self.sites.close()
         self._announcer.stop()
         try:
@@ -136,7 +134,7 @@ class SharedCollectorApp:
 
     def _run(self) -> None:
         every = self._settings.collector.lease_s * _RENEW
-        while not self._stopping.is_set():
+        while not self._background.stopping.is_set():
             began = time.monotonic()
             try:
                 self._beat(began)
@@ -147,7 +145,7 @@ class SharedCollectorApp:
                 # The lease decides what becomes of the sites, and the next beat may succeed.
                 log.exception("membership failed")
                 self._worry(error)
-            self._stopping.wait(max(every - (time.monotonic() - began), 0.05))
+            self._background.stopping.wait(max(every - (time.monotonic() - began), 0.05))
 
     def _worry(self, error: Exception) -> None:
         if not self._trouble:

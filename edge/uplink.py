@@ -33,6 +33,7 @@ from core.contracts.codec import encode
 from core.contracts.errors import ContractError
 from core.contracts.events import Lane
 from core.contracts.window import LaneWindow
+from core.runtime.background import Background
 from core.runtime.clock import Clock
 from core.runtime.link import Link, LinkOptions, Message, Will
 from core.runtime.settings import BrokerSettings
@@ -83,10 +84,9 @@ class Uplink:
         self._version = version
         self._fresh_state = fresh_state
         self._wake = threading.Event()
-        self._stopping = threading.Event()
+        self._background = Background("uplink", self._run, patience_s=_STOP_S)
         self._mail: list[Answer | CollectorStatus | str] = ["start"]
         self._mail_lock = threading.Lock()
-        self._thread: threading.Thread | None = None
         self._link = Link(
             broker, LinkOptions(client_id=f"edge:{site}:{edge}", will=self._will, keepalive_s=10)
         )
@@ -125,17 +125,14 @@ class Uplink:
 
     def start(self) -> None:
         """Start connecting and sending in the background."""
-        self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
-        self._thread.start()
+        self._background.start()
         self._link.start()
 
     def stop(self) -> None:
         """Say farewell and stop; what was not sent stays in the journal."""
-        self._stopping.set()
+        self._background.stopping.set()
         self._wake.set()
-        if self._thread is not None:
-            self._thread.join(_STOP_S)
-            self._thread = None
+        self._background.stop()
         farewell = self._status({}, online=False, clean=True)
         self._link.stop([(topics.status(self._site, self._edge), encode(farewell))])
 
@@ -197,7 +194,7 @@ class Uplink:
     def _run(self) -> None:
         reader: JournalReader | None = None
         try:
-            while not self._stopping.is_set():
+            while not self._background.stopping.is_set():
                 try:
                     reader = reader or self._journal.reader()
                     busy = self._step(reader)
@@ -206,7 +203,7 @@ class Uplink:
                     self.failed_steps += 1
                     if self.failed_steps % 100 == 1:
                         log.exception("uplink step failed", why=str(error))
-                    self._stopping.wait(_IDLE_S)
+                    self._background.stopping.wait(_IDLE_S)
                     busy = False
                 if not busy:
                     self._wake.wait(_PACE_S if self._paced else _IDLE_S)

@@ -9,11 +9,13 @@ from collections.abc import Callable
 class Background:
     """Runs a function in a thread; ``stopping`` tells it that it is to end.
 
-    ``patience_s`` (real seconds) is how long :meth:`stop` waits for that. The thread never keeps
-    a process alive.
+    ``patience_s`` (real seconds) is how long :meth:`stop` waits for that, None: for ever. The
+    thread never keeps a process alive.
     """
 
-    def __init__(self, name: str, run: Callable[[], None], *, patience_s: float = 5.0) -> None:
+    def __init__(
+        self, name: str, run: Callable[[], None], *, patience_s: float | None = 5.0
+    ) -> None:
         self._name = name
         self._run = run
         self._patience_s = patience_s

@@ -26,6 +26,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from core.contracts.errors import RetryableError
 from core.runtime import link_loop
+from core.runtime.background import Background
 from core.runtime.link_answers import Answers, LinkDownError
 from core.runtime.link_identity import identify
 from core.runtime.link_wire import Arrival, Wire
@@ -101,8 +102,7 @@ class Link:
         self._answers = Answers()
         self._client: paho.Client | None = None
         self._connected = threading.Event()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._background = Background(f"mqtt-{options.client_id}", self._run)
         self._up_since: float | None = None
         self.handler_errors = 0
         self.connections = 0
@@ -147,14 +147,11 @@ class Link:
 
     def start(self) -> None:
         """Start connecting in the background."""
-        self._thread = threading.Thread(
-            target=self._run, name=f"mqtt-{self._options.client_id}", daemon=True
-        )
-        self._thread.start()
+        self._background.start()
 
     def stop(self, farewell: Iterable[tuple[str, bytes]] = ()) -> None:
         """Publish retained farewells if connected, disconnect and stop."""
-        self._stopping.set()
+        self._background.stopping.set()
         client = self._client
         if client is not None and self.connected:
             for topic, payload in farewell:
@@ -164,9 +161,7 @@ class Link:
                     log.warning("farewell not delivered", topic=topic, error=str(error))
         if client is not None:
             client.disconnect()  # also where the connection is only being made
-        if self._thread is not None:
-            self._thread.join(5.0)
-            self._thread = None
+        self._background.stop()
 
     def publish(
         self,
@@ -201,8 +196,8 @@ class Link:
         if info.rc != paho.MQTT_ERR_SUCCESS:
             future.set_exception(LinkDownError(paho.error_string(info.rc)))
             return future
-        self._answers.expect(info.mid, future)
-        if client is not self._client:
+        waits = self._answers.expect(info.mid, future)
+        if waits and client is not self._client:
             self._answers.fail()
         return future
 
@@ -211,7 +206,7 @@ class Link:
     def _run(self) -> None:
         attempt = 0
         low, high = self._options.backoff_s
-        while not self._stopping.is_set():
+        while not self._background.stopping.is_set():
             self._up_since = None
             try:
                 error = self._connection()
@@ -221,7 +216,7 @@ class Link:
                 error = str(failure) or type(failure).__name__
             if self._up_since is None:
                 self.failed_attempts += 1
-            if self._stopping.is_set():
+            if self._background.stopping.is_set():
                 return
             stood = self._up_since is not None and (time.monotonic() - self._up_since >= _STEADY_S)
             # One that is thrown out as soon as it is up must not come back at full speed.
@@ -230,7 +225,8 @@ class Link:
                 log.warning("broker connection lost", client=self._options.client_id, why=error)
             ceiling = min(high, low * 2 ** min(attempt, 16))
             # Full jitter, so that a thousand edges do not come back in the same second.
-            self._stopping.wait(self._options.random.uniform(0, ceiling if attempt else low))
+            pause_s = self._options.random.uniform(0, ceiling if attempt else low)
+            self._background.stopping.wait(pause_s)
 
     def _connection(self) -> str:
         """Keep one connection until it ends; return why it ended."""
@@ -306,7 +302,7 @@ class Link:
         self._up()
 
     def _up(self) -> None:
-        if self._stopping.is_set() and self._client is not None:
+        if self._background.stopping.is_set() and self._client is not None:
             self._client.disconnect()
             return
         self.connections += 1

@@ -31,14 +31,15 @@ class Answers:
         self._waiting: dict[int, Future[int]] = {}
         self._early: dict[int, int] = {}
 
-    def expect(self, packet: int, future: Future[int]) -> None:
-        """Have a future get the answer to a packet, which may have come already."""
+    def expect(self, packet: int, future: Future[int]) -> bool:
+        """Have a future get the answer to a packet, now if it has come; tell whether it waits."""
         with self._lock:
             code = self._early.pop(packet, None)
             if code is None:
                 self._waiting[packet] = future
         if code is not None:
             _settle(future, code)
+        return code is None
 
     def take(self, packet: int, code: int) -> None:
         """Take the answer to a packet: its reason code."""

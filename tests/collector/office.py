@@ -64,7 +64,32 @@ def batch(*events: bytes, seq: int = 1, edge: str = EDGE, oldest: int = 1) -> by
     return envelope(edge, EPOCH, Lane.READING, seq, oldest, seal(list(events), NOW))
 
 
-class Office:
+class ByHand:
+    """Folds a log into its projections, whenever a test says so."""
+
+    journal: Journal
+    rules: RulesProjection
+    series: SeriesProjection
+    places: dict[str, int]
+
+    def logged(self, after: int = 0) -> list[LogEntry]:
+        reader = self.journal.reader()
+        try:
+            found = reader.read(after)
+        finally:
+            reader.close()
+        return [decode_entry(e.lane, e.pos, e.seq, e.at, e.body) for e in found]
+
+    def fold(self, *names: str) -> None:
+        """Let the projections take what the log holds."""
+        for name in names or ("rules", "series"):
+            projection = self.rules if name == "rules" else self.series
+            if entries := self.logged(self.places[name]):
+                self.places[name] = entries[-1].pos
+                projection.apply(Chunk(entries, entries[-1].pos))
+
+
+class Office(ByHand):
     """The collector's parts over one folder; ``restart`` is a crash and a new start."""
 
     def __init__(
@@ -144,22 +169,6 @@ class Office:
 
     def plain(self, device: str, payload: bytes) -> None:
         self.arrives(f"estate/v1/{SITE}/{device}/event", payload)
-
-    def logged(self, after: int = 0) -> list[LogEntry]:
-        reader = self.journal.reader()
-        try:
-            found = reader.read(after)
-        finally:
-            reader.close()
-        return [decode_entry(e.lane, e.pos, e.seq, e.at, e.body) for e in found]
-
-    def fold(self, *names: str) -> None:
-        """Let the projections take what the log holds."""
-        for name in names or ("rules", "series"):
-            projection = self.rules if name == "rules" else self.series
-            if entries := self.logged(self.places[name]):
-                self.places[name] = entries[-1].pos
-                projection.apply(Chunk(entries, entries[-1].pos))
 
     def letters(self) -> list[dict[str, Any]]:
         with self.records.reading() as session:

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 from collector.adoptions import Adoptions
-from collector.feed import Chunk
 from collector.holding import Holding
 from collector.ingest import Ingest
 from collector.replays import Replays
@@ -21,7 +20,6 @@ from collector.tenure import Tenure
 from core.contracts import topology as topologies
 from core.contracts.adoption import merge
 from core.contracts.batch import Receipt
-from core.contracts.log import LogEntry, decode_entry
 from core.contracts.outputs import TopologyOutput
 from core.contracts.ports import Point, Refusal
 from core.runtime.link import Message
@@ -31,7 +29,7 @@ from core.storage.records import Records, conservation, ledger, projection, tenu
 from core.storage.records.conservation import Law
 from core.storage.records.ledger import DAY_MS
 from rules.builtin import builtin
-from tests.collector.office import EDGE, EPOCH, FOREVER, SITE, FakeClock
+from tests.collector.office import EDGE, EPOCH, FOREVER, SITE, ByHand, FakeClock
 from tests.wire.harness import topology
 
 _LEASE_MS = 3_600_000
@@ -119,7 +117,7 @@ class Town:
             ledger.note_found(session, day, stored, found, self.clock.now_ms())
 
 
-class Collector:
+class Collector(ByHand):
     """One collector while the site is its own, folded by hand."""
 
     def __init__(self, town: Town, name: str) -> None:
@@ -187,22 +185,6 @@ class Collector:
         message = Message(topic, payload, retained=False, properties=[], ack=lambda: None)
         (self.ingest.on_plain if topic.endswith("/event") else self.ingest.on_batch)(message)
         assert self.journal.wait(before, 10), "nothing was journalled"
-
-    def logged(self, after: int) -> list[LogEntry]:
-        reader = self.journal.reader()
-        try:
-            found = reader.read(after)
-        finally:
-            reader.close()
-        return [decode_entry(e.lane, e.pos, e.seq, e.at, e.body) for e in found]
-
-    def fold(self, *names: str) -> None:
-        """Let the projections take what the log holds."""
-        for name in names or ("rules", "series"):
-            follower = self.rules if name == "rules" else self.series
-            if entries := self.logged(self.places[name]):
-                self.places[name] = entries[-1].pos
-                follower.apply(Chunk(entries, entries[-1].pos))
 
     @property
     def stored(self) -> int:

@@ -234,8 +234,7 @@ def test_the_uplink_outlives_a_disk_that_is_full_when_it_starts(tmp_path: Path) 
     deadline = time.monotonic() + 10
     while up.failed_steps == 0 and not journal._lanes.growing and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert up._thread is not None
-    assert up._thread.is_alive()
+    assert up._background.is_alive
     up.stop()
     journal.close()
 
