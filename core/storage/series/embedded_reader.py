@@ -293,11 +293,8 @@ def _values(shelf: _Shelf, query: Query, start: int, end: int | None = None) -> 
         base = day * DAY_MS
         span = _span(day, start * 1_000_000, end * 1_000_000)
         with file.snapshot():
-            ways = [
-                file.values(id_, kind, query.field, *span)
-                for id_, kind in file.ids(query.device, query.kind)
-            ]
-        found = ways[0] if len(ways) == 1 else sorted(itertools.chain(*ways), key=_first)
+            ids = [id_ for id_, _ in file.ids(query.device, query.kind)]
+            found = file.fields(ids, query.kind, (query.field,), *span).get(query.field, ())
         for time, value in found:
             yield base + time // 1_000_000, sample_value(value)
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from functools import reduce
 from itertools import groupby, pairwise
 from math import fsum
 from pathlib import Path
@@ -60,7 +59,7 @@ CREATE TABLE IF NOT EXISTS {span.table} (
 
 
 class Tally(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Numbers of one span, oldest first, in a form that can be joined with the next span's."""
+    """Numbers of one span, oldest first, in a form that can be :func:`joined` with others."""
 
     count: int
     total: float
@@ -71,18 +70,6 @@ class Tally(msgspec.Struct, array_like=True, frozen=True, gc=False):
     steps: float
     """A counter's increase from the first number to the last."""
 
-    def join(self, later: Tally) -> Tally:
-        """Return both spans as one."""
-        return Tally(
-            self.count + later.count,
-            self.total + later.total,
-            min(self.low, later.low),
-            max(self.high, later.high),
-            self.first,
-            later.last,
-            self.steps + step(self.last, later.first) + later.steps,
-        )
-
 
 def step(before: float, value: float) -> float:
     """Return how far a counter went on; after a decrease it counts from zero."""
@@ -91,6 +78,9 @@ def step(before: float, value: float) -> float:
 
 def tally(numbers: list[float]) -> Tally:
     """Return the tally of at least one number."""
+    if len(numbers) == 1:
+        only = numbers[0]
+        return Tally(1, only, only, only, only, only, 0.0)
     return Tally(
         len(numbers),
         fsum(numbers),
@@ -99,6 +89,22 @@ def tally(numbers: list[float]) -> Tally:
         numbers[0],
         numbers[-1],
         fsum(step(before, value) for before, value in pairwise(numbers)),
+    )
+
+
+def joined(parts: Sequence[Tally]) -> Tally:
+    """Return the tally of all the numbers of at least one part; the oldest part comes first."""
+    if len(parts) == 1:
+        return parts[0]
+    between = [step(before.last, part.first) for before, part in pairwise(parts)]
+    return Tally(
+        sum([part.count for part in parts]),
+        fsum([part.total for part in parts]),
+        min([part.low for part in parts]),
+        max([part.high for part in parts]),
+        parts[0].first,
+        parts[-1].last,
+        fsum(between) + fsum([part.steps for part in parts]),
     )
 
 
@@ -219,16 +225,11 @@ def _day_of(
     """Return one device's rolled fields by span, and about how many events were read."""
     found: dict[Span, dict[str, _Tallies]] = {}
     most = 1
-    for name in ROLLED[kind]:
-        values = [item for id_ in ids for item in view.values(id_, kind, name, 0, DAY_NS)]
-        if not values:
-            continue
-        if len(ids) > 1:  # at two sites in one day
-            values.sort(key=lambda item: item[0])
+    for name, values in view.fields(ids, kind, ROLLED[kind], 0, DAY_NS).items():
         most = max(most, len(values))
         timed = [(time // 1_000_000, value) for time, value in values]
         hours = list(tallied(timed, HOURS.length_ms))
-        whole = reduce(Tally.join, [part for _, part in hours])
+        whole = joined([part for _, part in hours])
         by_span: dict[Span, _Numbered] = {DAYS: [(0, whole)], HOURS: hours}
         if _is_dense([at for at, _ in timed], plan):
             by_span[MINUTES] = list(tallied(timed, MINUTES.length_ms))
