@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from core.contracts.codec import data_dict
 from core.contracts.errors import QueryTooLargeError
 from core.contracts.ports import Aggregate, Fill, Point, Query, Sample, StoredEvent, StoredPoint
+from core.storage.series.windows import lookback_ms, samples_in
 from tests.storage.series.conftest import Store
 from tests.storage.series.support import BASE, DAY, HOUR, SITE, door, entry, lift, meter, point
 
@@ -191,6 +193,31 @@ def test_an_increase_adds_up_the_steps_of_a_counter(store: Store) -> None:
 def test_a_decrease_counts_from_zero(store: Store) -> None:
     register(store, 99_998.0, 99_999.0, 3.0, 4.0, 1.0)
     assert increases(store, BASE, BASE + 3 * HOUR) == [(0, 1.0), (1, 4.0), (2, 1.0)]
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    values=st.lists(st.tuples(st.integers(0, 5 * HOUR), st.integers(0, 9)), max_size=12),
+    span=st.tuples(st.integers(0, 6 * HOUR), st.integers(0, 6 * HOUR)),
+    every=st.sampled_from([60_000, HOUR, 2 * HOUR]),
+)
+def test_an_increase_is_that_of_its_values(
+    store: Store, values: list[tuple[int, int]], span: tuple[int, int], every: int
+) -> None:
+    device = f"m{time.monotonic_ns()}"
+    points = [
+        meter(device, BASE + at, 1.0, nth=nth, energy_kwh=float(value))
+        for nth, (at, value) in enumerate(values)
+    ]
+    store.writer(log=device).write(entry(1, *points), 1)
+    start, end = sorted(BASE + edge for edge in span)
+    query = Query(device, "meter.reading", "energy_kwh", start, end, every, "increase")
+    since = start - lookback_ms(query)
+    known = sorted((p.time_ns, p.event.data.energy_kwh) for p in points)
+    inside = [(at // 1_000_000, v) for at, v in known if since <= at // 1_000_000 < end]
+    assert store.reader().query(query) == samples_in(inside, query, every)
 
 
 def test_an_increase_spans_what_is_missing_and_midnight(store: Store) -> None:
