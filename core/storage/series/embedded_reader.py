@@ -61,10 +61,6 @@ class EmbeddedReader:
             values = _values(shelf, query, query.start - lookback_ms(query))
             return samples_in(values, query, query.every_ms)
 
-    def query_many(self, queries: Sequence[Query]) -> list[list[Sample]]:
-        """Return the samples of each query."""
-        return [self.query(query) for query in queries]
-
     def latest(self, devices: Iterable[str]) -> list[StoredEvent]:
         """Return the newest event of each kind of each device."""
         with self._shelf() as shelf:

@@ -210,10 +210,6 @@ class InfluxReader:
         ]
         return filled(samples, query, query.every_ms)
 
-    def query_many(self, queries: Sequence[Query]) -> list[list[Sample]]:
-        """Return the samples of each query."""
-        return [self.query(query) for query in queries]
-
     def latest(self, devices: Iterable[str]) -> list[StoredEvent]:
         """Return the newest event of each kind of each device."""
         wanted = list(dict.fromkeys(devices))

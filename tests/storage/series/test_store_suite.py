@@ -270,17 +270,6 @@ def test_texts_and_truths_are_carried_but_not_interpolated(store: Store) -> None
     assert ask("d1", "access.granted", "direction", "linear") == ["in", None, "out"]
 
 
-def test_several_queries_at_once(store: Store) -> None:
-    points = [meter(f"m{n}", BASE + n, float(n)) for n in range(3)]
-    store.writer().write(entry(1, *points), 1)
-    queries = [
-        Query(device, "meter.reading", "power_w", BASE, BASE + HOUR, HOUR)
-        for device in ("m2", "nobody", "m0")
-    ]
-    assert store.reader().query_many(queries) == [[Sample(BASE, 2.0)], [], [Sample(BASE, 0.0)]]
-    assert store.reader().query_many([]) == []
-
-
 def test_more_windows_than_the_limit_are_refused_with_the_remedy(store: Store) -> None:
     points = [meter("m1", BASE + n * 60_000, 1.0) for n in range(5)]
     store.writer().write(entry(1, *points), 1)
