@@ -105,7 +105,7 @@ def step_for(span_ms: int) -> int:
 
 
 def check_points(span_ms: int, every_ms: int) -> None:
-    """Refuse a question that could have more than :data:`MAX_POINTS` answers, and say what would do."""
+    """Refuse what could have more than :data:`MAX_POINTS` answers, and say what would do."""
     points = -(-span_ms // every_ms)
     if points > MAX_POINTS:
         raise invalid(
