@@ -245,11 +245,15 @@ def fresh_dead_letters(session: Session, since: int) -> Fresh | None:
     return Fresh(count, first, last)
 
 
-def count_by_source(session: Session, log: str, start: int, end: int) -> dict[str, int]:
-    """Return how many dead letters of a log each source has, of the times ``[start, end)`` (ms)."""
+def count_by_source(session: Session, log: str, start: int, end: int, last: int) -> dict[str, int]:
+    """Return how many dead letters each source has of a log's entries up to ``last``.
+
+    They are those with times in ``[start, end)`` (ms).
+    """
+    row = DeadLetterRow
     rows = session.execute(
-        select(DeadLetterRow.source, func.count())
-        .where(DeadLetterRow.log == log, DeadLetterRow.at >= start, DeadLetterRow.at < end)
+        select(row.source, func.count())
+        .where(row.log == log, row.at >= start, row.at < end, row.pos <= last)
         .group_by(DeadLetterRow.source)
     )
     return dict(list(rows))
