@@ -23,9 +23,17 @@ from core.contracts.examples import EVENTS
 from core.contracts.ports import Point, StoredPoint
 from core.runtime.settings import Settings
 from core.storage.records import Records
-from core.storage.reservoir import columns_of, export_day, manifest, read_manifest, stale_kinds
+from core.storage.reservoir import (
+    columns_of,
+    export_day,
+    manifest,
+    missing_days,
+    read_manifest,
+    stale_kinds,
+)
 from core.storage.reservoir.columns import ENVELOPE, row_of
 from core.storage.reservoir.csv_file import safe_text
+from core.storage.reservoir.days import exported_days
 from core.storage.reservoir.tables import Table, sha256_of
 from core.storage.series import open_reader, open_writer
 from estate.cli import app
@@ -202,6 +210,45 @@ def test_the_job_exports_what_is_over_and_forgets_what_is_old(log: Log) -> None:
     off = log.settings.model_copy(update={"reservoir": Settings().reservoir})
     assert reservoir.job(Tools(off, records)).run(after).startswith("off")
     records.close()
+
+
+def test_days_from_before_it_was_switched_on_follow_the_oldest_first(log: Log) -> None:
+    """However old they are: ``look_back_days`` is about late data only."""
+    for back in (300, 40, 39, 4):
+        log.write(meter("m1", BASE - back * DAY, float(back)))
+    records = Records(log.settings.records_url).open()
+    tools = Tools(log.settings, records)
+    now = BASE + 2 * DAY + HOUR
+    days = [TODAY + timedelta(days=back) for back in (-300, -40, -39, -4, 0, 1)]
+    told, found = [], []
+    for _ in range(2):
+        told.append(reservoir.job(tools, patience_s=-1.0).run(now))
+        found.append(exported_days(log.settings.reservoir_folder))
+    assert told[0] == "2 days exported, 16 rows, older days follow"
+    assert found == [days[4:]] * 2, "without patience only the last days"
+    assert reservoir.job(tools).run(now) == "4 days exported, 4 rows"
+    assert exported_days(log.settings.reservoir_folder) == days
+    assert reservoir.job(tools).run(now) == "0 days exported, 0 rows"
+    log.write(meter("m1", BASE - 40 * DAY + 1, 1.0), meter("m1", BASE - 200 * DAY, 2.0))
+    assert reservoir.job(tools).run(now) == "1 days exported, 1 rows", "exported already, and late"
+    records.close()
+
+
+def test_of_the_missing_days_the_oldest_comes_first_and_few_questions_are_asked(log: Log) -> None:
+    class Counting:
+        asked = 0
+
+        def count(self, start: int, end: int) -> int:
+            self.asked += 1
+            return sum(start <= BASE - back * DAY < end for back in (300, 39, 40))
+
+    store, folder = Counting(), log.settings.reservoir_folder
+    first = TODAY - timedelta(days=400)
+    missing = missing_days(store, folder, first, TODAY)  # type: ignore[arg-type]
+    assert next(missing) == TODAY - timedelta(days=300)
+    assert store.asked < 20
+    assert list(missing) == [TODAY - timedelta(days=back) for back in (40, 39)]
+    assert store.asked < 50
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
