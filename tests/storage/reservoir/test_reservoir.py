@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ from core.contracts.codec import encode, make_event
 from core.contracts.errors import EstateError, StoreUnavailableError
 from core.contracts.events import KINDS
 from core.contracts.examples import EVENTS
+from core.contracts.outputs import UnknownOutput
 from core.contracts.ports import Point, StoredPoint
 from core.runtime.settings import Settings
-from core.storage.records import Records
+from core.storage.records import Records, projection
 from core.storage.reservoir import (
     columns_of,
     export_day,
@@ -317,6 +319,45 @@ def test_a_range_may_be_narrowed(log: Log, tmp_path: Path) -> None:
     assert (frame.height, set(frame["device"])) == (5, {"m1"})
     wrong = estate_export(log, tmp_path, *span, "--kind", "meter.readings")
     assert "did you mean meter.reading?" in wrong.output
+
+
+def test_what_cannot_be_exported_is_refused_and_nothing_is_written(
+    log: Log, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    span = ("--from", TODAY.isoformat(), "--to", str(TODAY + timedelta(days=9)), "--out", str(out))
+    silent = estate_export(log, tmp_path, *span, "--kind", "fire.alarm")
+    assert (silent.exit_code, "nothing is written" in silent.output) == (1, True)
+    early = ("--from", "1999-01-01", "--to", "2000-01-01", "--out", str(out))
+    assert estate_export(log, tmp_path, *early).exit_code == 1
+    unasked = estate_export(log, tmp_path, *span, "--excel")
+    assert (unasked.exit_code, "--format csv" in unasked.output) == (2, True)
+    turned = estate_export(log, tmp_path, *span[:2], "--to", "1999-01-01", "--out", str(out))
+    assert (turned.exit_code, "later than --from" in turned.output) == (2, True)
+
+    with closing(Records(log.settings.records_url).open()) as records, records.session() as session:
+        heard = [
+            UnknownOutput(name, BASE, "jinxiu", None, False, point(
+                "sensor.reading", name, BASE, {"quantity": "level", "value": 1.0, "unit": "m"}
+            ).event)
+            for name in ("pump-1", "pump-2")
+        ]  # fmt: skip
+        projection.apply(session, heard, BASE)
+    for names, hint in (
+        (("--site", "jinxiv"), "--site: 'jinxiv' is unknown; did you mean jinxiu?"),
+        (("--device", "pump1"), "--device: 'pump1' is unknown; did you mean pump-1?"),
+    ):
+        wrong = estate_export(log, tmp_path, *span, *names)
+        assert (wrong.exit_code, hint in wrong.output) == (2, True), wrong.output
+    assert not out.exists()
+    known = estate_export(log, tmp_path, *span, "--device", "m1", "--device", "pump-1")
+    assert known.exit_code == 0, "m1 has left the topology, and what it said is there"
+
+    elsewhere = Log(tmp_path / "elsewhere")
+    nothing = estate_export(elsewhere, tmp_path, *span[:4], "--out", str(tmp_path / "other"))
+    assert nothing.exit_code == 2
+    assert "nothing of a collector's; name the settings file" in nothing.output
+    assert not elsewhere.settings.data.exists()
 
 
 @given(st.text(max_size=20))
