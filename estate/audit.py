@@ -25,6 +25,7 @@ from collector.sites import FOLDER
 from core.contracts.errors import StoreUnavailableError
 from core.contracts.ledger import Account, Ledger, Stream
 from core.contracts.ports import SeriesReader
+from core.contracts.vocabulary.base import LAST_MS
 from core.runtime.clock import ScaledClock
 from core.runtime.settings import Settings
 from core.storage.journal import JournalReader
@@ -36,7 +37,7 @@ from estate.audit_accounts import Accounts, LogCheck, accounts_of, check_log, en
 from estate.audit_reach import Outbox, Reach, Underway
 
 #: Beyond every time that an event may have (ms).
-FOREVER = 4_102_444_800_000
+FOREVER = LAST_MS
 
 
 @dataclass(frozen=True)
