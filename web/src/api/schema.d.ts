@@ -1214,9 +1214,12 @@ export interface components {
         /**
          * Cause
          * @description Why a device is not heard: the highest broken link on its way.
+         *
+         *     The rules find all but the last, which nobody writes down: a collector that does not run
+         *     folds nothing. The API puts it over what the records last held.
          * @enum {string}
          */
-        Cause: "device" | "gateway" | "edge";
+        Cause: "device" | "gateway" | "edge" | "broker" | "collector";
         /**
          * ClockState
          * @description The run's clock.

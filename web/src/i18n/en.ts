@@ -173,7 +173,13 @@ const en: typeof zh = {
     retry: "Try again",
   },
   presence: { unknown: "unknown", online: "online", late: "late", offline: "offline" },
-  cause: { device: "the device", gateway: "the gateway", edge: "the edge" },
+  cause: {
+    device: "the device",
+    gateway: "the gateway",
+    edge: "the edge",
+    broker: "the broker",
+    collector: "the collector",
+  },
   device: {
     identity: "Identity",
     place: "Place",

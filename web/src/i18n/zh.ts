@@ -171,7 +171,7 @@ export default {
     retry: "重试",
   },
   presence: { unknown: "未知", online: "在线", late: "迟到", offline: "离线" },
-  cause: { device: "设备本身", gateway: "网关", edge: "边缘节点" },
+  cause: { device: "设备本身", gateway: "网关", edge: "边缘节点", broker: "消息代理", collector: "采集器" },
   device: {
     identity: "基本信息",
     place: "位置",
