@@ -27,12 +27,15 @@ from collector.ticker import Ticker
 from core.contracts import topics
 from core.contracts.batch import Receipt, answers
 from core.contracts.codec import encode
+from core.contracts.errors import SettingsError
 from core.runtime.clock import Clock, ScaledClock
 from core.runtime.link import Link, LinkOptions, Will
 from core.runtime.settings import Settings
 from core.storage.journal import Journal, OnFull
 from core.storage.records import Records, ledger
 
+#: A log with this cursor is over: several collectors go on where it ends.
+LEFT = "left to several collectors"
 #: Unconfirmed plain events wait in the broker for so long (s).
 _PLAIN_SESSION_S = 7 * 86_400
 
@@ -113,6 +116,7 @@ class Station:
         if tenure is not None:
             holding = Holding(self._records, self._clock, tenure, self.journal.epoch)
         else:  # a site's log has accounts since it was taken
+            self._refuse_left()
             with self._records.session() as session:
                 journal = self.journal
                 ledger.begin(session, journal.epoch, journal.position, self._clock.now_ms())
@@ -131,6 +135,13 @@ class Station:
         self.ingest.start()
         self._stack.callback(self.ingest.stop)
         self._subscribe()
+
+    def _refuse_left(self) -> None:
+        if LEFT in self.journal.cursors():
+            raise SettingsError(
+                f"collector.shared: the sites of the log {self.journal.path} were left to several "
+                "collectors (estate collectors take-over); move it away to begin another one"
+            )
 
     def _project(self, holding: Holding | None) -> None:
         log_id = self.journal.epoch

@@ -102,6 +102,22 @@ def succeed(session: Session, site: str, former: str, log: str, now: int) -> Non
     session.flush()
 
 
+def leave_all(session: Session, logs: Mapping[str, str], now: int) -> None:
+    """Note that the accounts of one log for all sites are over, each site's as ``logs`` names it.
+
+    The accounts that follow them (:func:`succeed`) then begin where these end; without this note
+    they begin in the midst of things. ``now`` is ms (UTC).
+    """
+    rows = [
+        {
+            "log": log, "site": site, "midway": False, "settled": 0, "kept_at": now,
+            "waiting": [], "ended_at": now, "is_cut": False,
+        }
+        for site, log in logs.items()
+    ]  # fmt: skip
+    upsert(session, LedgerTenure, rows)
+
+
 def settle(
     session: Session,
     log: str,
