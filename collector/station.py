@@ -40,6 +40,16 @@ LEFT = "left to several collectors"
 _PLAIN_SESSION_S = 7 * 86_400
 
 
+def plain_session(name: str, site: str | None) -> LinkOptions:
+    """Return the session for plain events of a collector, or of a site, whoever has that."""
+    return LinkOptions(
+        # The broker keeps what nobody confirmed for whoever has the site's name next.
+        client_id=f"{name}-plain" if site is None else f"collector-plain:{site}",
+        session_expiry_s=_PLAIN_SESSION_S,
+        manual_ack=True,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class StationCounts:
     """What a station has done since its start."""
@@ -95,15 +105,7 @@ class Station:
             on_failure=on_failure,
         )
         self.link = Link(settings.broker, LinkOptions(client_id=name, will=will))
-        # The broker keeps what nobody confirmed for whoever has the site's name next.
-        self._plain = Link(
-            settings.broker,
-            LinkOptions(
-                client_id=f"{name}-plain" if site is None else f"collector-plain:{site}",
-                session_expiry_s=_PLAIN_SESSION_S,
-                manual_ack=True,
-            ),
-        )
+        self._plain = Link(settings.broker, plain_session(name, site))
 
     def open(self) -> None:
         """Open the journal; raise JournalError."""

@@ -66,7 +66,7 @@ def take_over(former: Settings, shared: Settings, who: Who, reason: str = "") ->
         raise SettingsError(
             "collector.shared: name with --settings one of those that are to share the sites"
         )
-    with _held(former) as log, closing(Records(shared.records_url).open()) as records:
+    with held(former) as log, closing(Records(shared.records_url).open()) as records:
         _check_stored(log)
         is_same_store = former.series.kind == "influxdb" and _holds(shared, log)
         left = _leave(records, log, former.collector.name, who, reason, same=is_same_store)
@@ -79,8 +79,8 @@ def take_over(former: Settings, shared: Settings, who: Who, reason: str = "") ->
 
 
 @contextmanager
-def _held(former: Settings) -> Iterator[Journal]:
-    """Hold the log, so that its collector neither runs nor starts."""
+def held(former: Settings) -> Iterator[Journal]:
+    """Hold the one collector's log, so that it neither runs nor starts."""
     path = former.data / "collector.sqlite"
     if not path.exists():
         raise JournalError(f"{path}: there is no log of one collector")
@@ -135,30 +135,40 @@ def _holds(shared: Settings, log: Journal) -> bool:
 
 def _rules_state(session: Session, log: Journal) -> bytes:
     """Return the rules' state at the log's end, once the records know all of the log."""
+    check_known(session, log)
     kept, snapshot = projection.cursor(session, f"rules-snapshot/{log.epoch}")
-    if snapshot is None or ledger.beginning(session, log.epoch) is None:
-        raise SettingsError(
-            f"records.url: these records do not know the log {log.path}; bring them here first "
-            "(estate records copy)"
-        )
     counted = [projection.cursor(session, witness.cursor(log.epoch))[0] for witness in Witness]
-    if min(kept, *counted) < log.position:
+    if snapshot is None or min(kept, *counted) < log.position:
         raise SettingsError(
-            f"records.url: these records are older than the log {log.path}; copy them again, "
-            "into an empty database, now that its collector has stopped"
+            f"records.url: these records do not have all of the log {log.path}; if they were "
+            "copied, copy them again into an empty database, now that its collector has stopped"
         )
     return snapshot
 
 
+def check_known(session: Session, log: Journal) -> None:
+    """Raise SettingsError where records are not those of a log."""
+    if ledger.beginning(session, log.epoch) is None:
+        raise SettingsError(
+            f"records.url: these records do not know the log {log.path}; bring its own here first "
+            "(estate records copy)"
+        )
+
+
 def _parts(log: Journal, snapshot: bytes) -> dict[str, Left]:
     lasts = log.last_seqs()
-    heard = {parts[1] for lane in lasts if (parts := lane.split("/"))[0] in _OF_SITES}
-    states = divide(snapshot, heard)
+    states = divide(snapshot, heard_sites(log))
     lanes: dict[str, dict[StreamKey, int]] = {site: {} for site in states}
     for lane, last in lasts.items():
         if (key := parse_lane(lane)) is not None and last:
             lanes[key.site][key] = last
     return {site: _left(log.epoch, site, lanes[site], state) for site, state in states.items()}
+
+
+def heard_sites(log: Journal) -> set[str]:
+    """Return the sites that a log has heard of."""
+    lanes = (lane.split("/") for lane in log.last_seqs())
+    return {parts[1] for parts in lanes if parts[0] in _OF_SITES}
 
 
 def _left(log_id: str, site: str, lanes: Mapping[StreamKey, int], snapshot: bytes) -> Left:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from core.runtime import settings
-from estate.command_line import FormerSettings, SettingsFile, opened, plainly, whoever
+from estate.command_line import FormerSettings, SettingsFile, opened, plainly, prepare, whoever
 
 app = typer.Typer(
     help="Several collectors: who lives, whose each site is, moving one; from one to several.",
@@ -64,12 +64,17 @@ def take_over(
 ) -> None:
     """Leave the sites of the one collector of the former settings to several.
 
-    It has to have stopped in good order, and its records to be those of --settings, which is one
-    of the several. Each site then moves as if by plan: nothing is lost, and what stands goes on.
+    It has to have stopped, and its records to be those of --settings, which is one of the several;
+    its stores and the broker have to run. Each site then moves as if by plan: nothing is lost, and
+    what stands goes on.
     """
+    from collector.finishing import finish
     from collector.take_over import take_over as leave
 
-    found = leave(settings.load(former), settings.load(settings_file), whoever(), reason)
+    shared, clock = prepare(settings_file, "take-over")
+    one = settings.load(former)
+    finish(one, shared, clock)
+    found = leave(one, shared, whoever(), reason)
     for site, lanes in sorted(found.sites.items()):
         typer.echo(f"{site}: goes on behind what is stored of {lanes} lanes")
     if not found.is_same_store:

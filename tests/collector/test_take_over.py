@@ -19,7 +19,8 @@ from core.storage.journal import Journal, OnFull
 from core.storage.records import accounts, ledger, projection, tenures
 from core.storage.records.accounts import Who
 from core.storage.records.ledger import Witness
-from core.storage.records.models import AlertRow, CursorRow, DeclaredLoss
+from core.storage.records.ledger_models import LedgerLog
+from core.storage.records.models import AlertRow, DeclaredLoss
 from core.storage.records.tenure_models import TenureRow
 from tests.collector.office import EDGE, EPOCH, NOW, SITE, Office, batch, reading
 from tests.collector.tenancy import Town
@@ -194,10 +195,10 @@ def test_records_that_are_not_those_of_the_log_are_refused(street: Street) -> No
     received = Witness.RECEIVED.cursor(office.journal.epoch)
     with office.records.session() as session:
         projection.save_cursor(session, received, 1, None)
-    with pytest.raises(SettingsError, match="older than the log"):
+    with pytest.raises(SettingsError, match="do not have all of the log"):
         street.move()
     with office.records.session() as session:
-        session.execute(delete(CursorRow))
+        session.execute(delete(LedgerLog))
     with pytest.raises(SettingsError, match="estate records copy"):
         street.move()
     assert street.row() is None

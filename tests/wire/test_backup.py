@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from core.contracts.errors import InUseError
 from core.contracts.log import BatchEntry, decode_entry
 from core.contracts.ports import StoredPoint
 from core.storage import backup
@@ -218,7 +219,7 @@ def test_a_lost_machine_with_its_edge_comes_back_without_doubles(
         target = tmp_path / "backup"
         began, logged = await take_under_load(edge, collector, target)
         epoch = edge.journal.epoch
-        with pytest.raises(backup.BackupError, match="in use"):
+        with pytest.raises(InUseError, match="in use"):
             backup.restore(target, collector.settings, now(), replace=True)
         await edge.stop()
         await collector.stop()

@@ -55,6 +55,7 @@ def restore(source: Path, settings: Settings, now_ms: int, *, replace: bool = Fa
 
     Raises:
         BackupError: the backup cannot be trusted, does not fit the settings, or would overwrite.
+        InUseError: something runs on the data folder.
         SettingsError: the records' database holds rows, or is of another kind.
         StoreUnavailableError: a database does not answer.
     """
