@@ -204,6 +204,35 @@ def notes(law: Law) -> int:
     return law.total.received - 3
 
 
+def test_logs_that_are_over_are_forgotten_and_no_audit_notices(town: Town) -> None:
+    for seq in (1, 2, 3):
+        each = town.take()
+        each.batch(readings(seq))
+        each.fold()
+        each.settle()
+        if seq == 2:
+            each.die()
+        else:
+            each.give()
+    town.compare(DAY)
+    before = town.law()
+    assert before.cut_off == 1
+    with town.records.session() as session:
+        assert ledger.forget_tenures(session, NOW) == 0, "none was over before"
+        # Left are the one that was cut off, and the last, which a next one may follow.
+        assert ledger.forget_tenures(session, NOW + 1) == 1
+        assert ledger.forget_tenures(session, NOW + 1) == 0
+    assert town.law() == before
+    fourth = town.take()
+    fourth.batch(readings(4))
+    fourth.give()
+    town.compare(DAY)
+    law = town.law()
+    assert law.exact
+    assert (law.compared, law.cut_off, law.since) == (1, 1, before.since)
+    assert law.total.received == 4 * 2
+
+
 def test_a_collector_that_lost_its_site_counts_nothing_any_more(town: Town) -> None:
     north = town.take()
     north.batch(readings(1))
