@@ -194,6 +194,8 @@ class Projector:
                 if chunk is None:
                     chunk = self._feed.decode(raws, caution.before if step.is_fine else None)
                 caution.uses(step)
+                if step.limit is None:
+                    self._feed.read_ahead(raws[-1].pos)
                 if not is_applied:
                     self._projection.apply(chunk)
                     is_applied = True
