@@ -346,9 +346,9 @@ class InfluxReader:
 
 def _lines_each(lines: int) -> int:
     """Return the lines of one request: as many requests for each connection, none too large."""
-    requests = max(-(-lines // LINES), _REQUESTS)
+    requests = max(-(-lines // LINES), min(lines // _FEW, _REQUESTS))
     requests += -requests % _CONNECTIONS
-    return max(-(-lines // requests), _FEW)
+    return max(-(-lines // max(requests, 1)), _FEW)
 
 
 def _select(what: str, measurement: str, where: str, tail: str = "") -> str:
