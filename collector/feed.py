@@ -22,8 +22,12 @@ from core.storage.journal import Entry, FollowedLog, LogReader
 #: Decoded events that are kept for the projectors that come a moment later.
 _KEPT = 60_000
 _LINGER_S = 0.005
-#: What is read at once (bytes), and the entries of a mean size that this is.
-_READ_BYTES, _READ_ENTRIES = 1 << 20, 64
+#: Entries that are read at once where they are small; where they are not, their bytes count.
+_READ_ENTRIES = 64
+#: Bytes that are read at once for who stores them: each time costs a store something.
+FOR_STORES = 1 << 20
+#: The same for who only looks at them: what is decoded of so much stays in a core's own cache.
+FOR_RULES = 1 << 18
 
 
 class DecodedEntries:
@@ -86,9 +90,10 @@ class Feed:
     """One projector's view of the log; used by one thread.
 
     ``families`` are the families of lanes that it wants (None: all); what else the log holds is
-    passed over unread. ``decoded`` is shared by feeds that want the same entries. ``times`` as
-    much as usual is read at once for a store that gains by it. ``ahead`` is for a store that is
-    waited for: the next piece is read meanwhile, in a thread that has the reader to itself then.
+    passed over unread. ``decoded`` is shared by feeds that want the same entries. About
+    ``most_bytes`` are read at once, ``times`` as much for a store that gains by it. ``ahead`` is
+    for a store that is waited for: the next piece is read meanwhile, in a thread that has the
+    reader to itself then.
     """
 
     def __init__(
@@ -97,10 +102,12 @@ class Feed:
         families: frozenset[str] | None = None,
         decoded: DecodedEntries | None = None,
         *,
+        most_bytes: int = FOR_STORES,
         times: int = 1,
         ahead: bool = False,
     ) -> None:
         self._times = times
+        self._most_bytes = most_bytes * times
         self._reads_ahead = ahead
         self._pool: ThreadPoolExecutor | None = None
         self._coming: Future[_Piece | None] | None = None
@@ -146,7 +153,7 @@ class Feed:
         if self._log.position - after < limit:
             # A moment's patience: entries that come one by one are folded and stored together.
             self._log.wait(after + limit - 1, _LINGER_S * self._times)
-        return self._reader.read(after, limit=limit, max_bytes=_READ_BYTES * self._times)
+        return self._reader.read(after, limit=limit, max_bytes=self._most_bytes)
 
     def read_ahead(self, after: int) -> None:
         """Begin to read and decode what is behind a position, if that is done ahead.

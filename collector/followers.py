@@ -79,7 +79,14 @@ class Followers:
         self._projectors = [
             Projector(
                 each,
-                Feed(log, each.families, decoded, times=times, ahead=each.name in ahead),
+                Feed(
+                    log,
+                    each.families,
+                    decoded,
+                    most_bytes=each.most_bytes,
+                    times=times,
+                    ahead=each.name in ahead,
+                ),
                 notebook,
             )
             for each in projections

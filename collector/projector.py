@@ -28,10 +28,14 @@ _DRAIN_S = 1.0
 
 
 class Projection(Protocol):
-    """One projection of the log; ``families`` are the lanes' that it wants, None: all."""
+    """One projection of the log; ``families`` are the lanes' that it wants, None: all.
+
+    ``most_bytes`` of the log are about what it is best given at once.
+    """
 
     name: str
     families: frozenset[str] | None
+    most_bytes: int
 
     def open(self) -> int:
         """Open the store and return the position to go on from."""

@@ -60,6 +60,7 @@ class Shaky:
 
     name = "shaky"
     families: frozenset[str] | None = None
+    most_bytes = 1 << 20
 
     def __init__(self) -> None:
         self.seen: list[int] = []
