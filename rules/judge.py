@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from core.contracts.codec import FIELDS, Event, make_event
-from core.contracts.errors import ContractError
-from core.contracts.events import KINDS, Lane
+from core.contracts.codec import Event
+from core.contracts.events import Lane
 from core.contracts.log import BatchEntry
 from core.contracts.outputs import Presence, UnknownOutput
 from rules.backlog import Backlog
@@ -18,13 +17,12 @@ from rules.model import RuleType
 from rules.plan import ActiveRule, KindPlan
 from rules.presence import Presences
 from rules.silence import Silences
+from rules.states import states_of
 from rules.subjects import Subject
 
 #: An event this far (ms) ahead of the collector's time is taken to be of now.
 FUTURE_MS = 300_000
 _NAMES_KEPT = 10_000
-#: So many states a snapshot holds at most.
-_MOST_STATES = 64
 
 #: A batch (edge, epoch, lane, seq) and the index in it; without one the position in the log and the
 #: time (ms) at which it was journalled.
@@ -303,7 +301,10 @@ class Judge:
         What is false comes first: it ended before the device's own time comes to ``at``.
         """
         trues: list[tuple[ActiveRule, Event, int]] = []
-        for held, since in self._states(subject, event, at):
+        states, unusable = states_of(subject, event, at)
+        for _ in range(unusable):
+            self._count("unusable_states")
+        for held, since in states:
             plan = subject.plans.get(held.kind)
             if held.kind == "device.health" and not held.data.online:
                 self.unwell(subject, held.data, at)
@@ -326,50 +327,6 @@ class Judge:
             for active in plan.absents:
                 self._silence.heard(active, subject, at)
 
-    def _states(self, subject: Subject, event: Event, at: int) -> list[tuple[Event, int]]:
-        found: list[tuple[Event, int]] = []
-        for state in event.data.states:
-            try:
-                held = make_event(
-                    state.kind, device=subject.id, at=at, seen=event.seen, data=state.data
-                )
-            except ContractError:
-                self._count("unusable_states")
-                continue
-            found.append((held, min(state.since, at)))
-        return found + [(ended, at) for ended in self._unlisted(subject, event, found)]
-
-    def _unlisted(
-        self, subject: Subject, event: Event, listed: list[tuple[Event, int]]
-    ) -> list[Event]:
-        """Return an end of each active state that a rule holds for true and the list lacks.
-
-        The list is whole: what an edge no longer lists has ended, at the latest now. So a fault
-        that went while its edge was restarted does not stand for ever. A list that is full may
-        have been cut off and ends nothing.
-        """
-        if len(event.data.states) >= _MOST_STATES:
-            return []
-        told = {active.key_of(subject, held.data)
-                for held, _ in listed if (plan := subject.plans.get(held.kind)) is not None
-                for _, active in plan.tests}  # fmt: skip
-        ended: list[Event] = []
-        for kind, plan in subject.plans.items():
-            end = _end_of(kind)
-            if end is None:
-                continue
-            for _, active in plan.tests:
-                ended += [
-                    make_event(
-                        kind, device=subject.id, at=event.at, seen=event.seen,
-                        data={**cell.data, **end},
-                    )
-                    for key, cell in active.cells.items()
-                    if cell.subject == subject.id and cell.kind == kind
-                    and cell.since is not None and key not in told
-                ]  # fmt: skip
-        return ended
-
     def _ended(
         self,
         active: ActiveRule,
@@ -383,13 +340,6 @@ class Judge:
         if cell is not None and cell.due is not None and cell.due <= since and not is_split:
             self._live.step(active, cell, subject, since)
         self._false(active, subject, held.data, since, edge)
-
-
-def _end_of(kind: str) -> dict[str, bool] | None:
-    """Return what says of a standing kind that it is over; None where nothing does."""
-    if kind == "edge.gateway":
-        return {"online": True}
-    return {"active": False} if KINDS[kind].standing and "active" in FIELDS[kind] else None
 
 
 def _is_split(active: ActiveRule, edge: EdgeState) -> bool:

@@ -157,10 +157,6 @@ class SeriesReader(Protocol):
         """
         ...
 
-    def query_many(self, queries: Sequence[Query]) -> list[list[Sample]]:
-        """Return the samples of each query, as :meth:`query` does: a field of many devices."""
-        ...
-
     def latest(self, devices: Iterable[str]) -> list[StoredEvent]:
         """Return the newest event of each kind of each device."""
         ...

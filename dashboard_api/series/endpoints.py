@@ -45,7 +45,7 @@ async def read_series(
 ) -> Series:
     """Return one value a window of `every_ms`, or, with 0, the values as they came.
 
-    By default the window is such that at most 1,000 points come back; more than 5,000 are
+    By default the window is such that at most 1,000 points come back; more than 10,000 are
     refused. Windows are aligned to the epoch. Numbers are averaged by default; other fields show
     their last value. `increase` is for counters such as `energy_kwh`: the steps from value to
     value added up, a decrease counting from zero.

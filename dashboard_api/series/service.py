@@ -22,7 +22,8 @@ from dashboard_api.problems import invalid
 from dashboard_api.series.schemas import AggregateName, FillName
 
 T = TypeVar("T")
-MAX_POINTS = 5_000
+#: A year by the hour has 8,784.
+MAX_POINTS = 10_000
 #: Points of a chart, when nobody says how fine it should be.
 CHART_POINTS = 1_000
 _AT_ONCE = 8
@@ -104,7 +105,7 @@ def step_for(span_ms: int) -> int:
 
 
 def check_points(span_ms: int, every_ms: int) -> None:
-    """Refuse a question that could have more than 5,000 answers, and say what would do."""
+    """Refuse what could have more than :data:`MAX_POINTS` answers, and say what would do."""
     points = -(-span_ms // every_ms)
     if points > MAX_POINTS:
         raise invalid(

@@ -67,11 +67,15 @@ def test_the_default_window_is_the_last_day(reader: httpx.Client) -> None:
 
 
 def test_too_many_points_are_refused_with_the_remedy(reader: httpx.Client) -> None:
-    answer = series(reader, every_ms=10)
+    answer = series(reader, every_ms=5)
     assert answer.status_code == 422
     assert answer.json()["field"] == "every_ms"
-    assert "at least 20" in answer.json()["detail"]
-    assert series(reader, every_ms=20).status_code == 200
+    assert "at least 10" in answer.json()["detail"]
+    assert series(reader, every_ms=10).status_code == 200
+
+
+def test_a_leap_year_by_the_hour_is_answered(reader: httpx.Client) -> None:
+    assert series(reader, start=NOW - 366 * 86_400_000, every_ms=3_600_000).status_code == 200
 
 
 @pytest.mark.parametrize(

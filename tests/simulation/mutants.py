@@ -84,7 +84,7 @@ MUTANTS = [
     ),
     Mutant(
         "an eviction leaves no tombstone",
-        "core.storage.journal.journal",
+        "core.storage.journal.room",
         "self._lanes.evict(excess, reason, self._window)",
         "self._lanes.evict(excess, reason, self._window)[:0]",
         seed=4,

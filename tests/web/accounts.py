@@ -7,10 +7,11 @@ from core.storage.records import ledger, projection
 from tests.web.harness import Site
 
 
-def accounts(site: Site, *, missing: int = 0, held: int | None = None) -> None:
+def accounts(site: Site, *, missing: int = 0, held: int | None = None, waiting: int = 120) -> None:
     """Keep accounts of the last three days: all that came is accounted for, but for ``missing``.
 
-    The series store holds ``held`` readings of yesterday, where that is not what it took.
+    The series store holds ``held`` readings of yesterday, where that is not what it took, and has
+    yet to store the ``waiting`` events of the gate.
     """
     now = site.clock.now_ms()
     hour = now - now % HOUR_MS
@@ -28,7 +29,7 @@ def accounts(site: Site, *, missing: int = 0, held: int | None = None) -> None:
             )
             ledger.add(session, "log", {line: counts})
         waits = ledger.Counts(
-            first_seq=1, last_seq=7, batches=7, events=160, stored=40, last_pos=9_000
+            first_seq=1, last_seq=7, batches=7, events=40 + waiting, stored=40, last_pos=9_000
         )
         ledger.add(session, "log", {Line(hour, gate): waits})
         for witness in ledger.Witness:

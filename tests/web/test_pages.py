@@ -7,6 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from core.storage.records import ledger
 from tests.web.accounts import accounts
 from tests.web.harness import LIFT, METER, Site, Watched, readings, trouble, until, watching
 
@@ -148,6 +149,25 @@ def test_the_system_page_is_loud_where_it_does_not_add_up(watched: Watched, site
     expect(page.get_by_test_id("law-h24").get_by_text("不知去向")).to_have_count(0)
     month.get_by_role("link", name="查看死信").click()
     expect(page.get_by_test_id("deadletters")).to_be_in_viewport()
+
+
+def test_the_system_page_says_what_a_dead_collector_leaves_unknown(
+    watched: Watched, site: Site
+) -> None:
+    accounts(site, held=96_000, waiting=0)
+    now = site.clock.now_ms()
+    with site.records.session() as session:
+        ledger.succeed(session, "jinxiu", "", "first", now - 2 * ledger.DAY_MS)
+        ledger.succeed(session, "jinxiu", "first", "second", now - ledger.DAY_MS)
+    page = watched.page
+    page.goto("/system")
+    month = page.get_by_test_id("law-d30")
+    expect(month).to_contain_text("分毫不差")
+    expect(month).to_contain_text("1 份日志随采集器中断")
+    expect(month).to_contain_text("24 条尚未结账")
+    expect(page.get_by_test_id("law-today")).not_to_contain_text("中断")
+    page.get_by_test_id("language").click()
+    expect(month).to_contain_text("24 held that nobody has settled")
 
 
 def test_accounts_that_cannot_be_read_are_said_to_be_old(watched: Watched, site: Site) -> None:

@@ -1,4 +1,4 @@
-"""The journal's writer: one thread, group commit, eviction and cursors."""
+"""The journal's writer: one thread, group commit and cursors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import structlog
 
 from core.contracts.errors import JournalError, JournalFullError, StoreUnavailableError
 from core.storage import sqlite
-from core.storage.journal.ballast import Ballast
 from core.storage.journal.lanes import Lanes
 from core.storage.journal.model import (
     Answer,
@@ -23,10 +22,9 @@ from core.storage.journal.model import (
     LaneInfo,
     OnFull,
     Placed,
-    Tombstone,
-    least_budget,
 )
 from core.storage.journal.reader import JournalReader
+from core.storage.journal.room import Note, Room
 from core.storage.journal.schema import open_file
 from core.storage.journal.works import Group, Work, Works, size_of
 from core.storage.locks import FileLock
@@ -34,10 +32,6 @@ from core.storage.locks import FileLock
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-#: Encodes tombstones as an entry of their own, which is appended in the evicting transaction.
-Note = Callable[[list[Tombstone]], Append]
-
-_STONES_A_NOTE = 500
 
 
 class Journal:
@@ -61,24 +55,15 @@ class Journal:
         window: int = 0,
         on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
-        if on_full is OnFull.EVICT and note is None:
-            raise ValueError("a journal that evicts needs a note for its tombstones")
-        if on_full is OnFull.EVICT and budget < (least := least_budget(window)):
-            raise ValueError(f"a budget of {budget} bytes: its own notes need {least} at least")
         self._path = path
         self._owner = owner
-        self._budget = budget
-        self._on_full = on_full
-        self._note = note
-        self._window = window
+        self._room = Room(path, budget=budget, on_full=on_full, note=note, window=window)
         self._on_failure = on_failure
         self._lock = FileLock(path)
-        self._ballast = Ballast(path)
         self._works = Works()
         self._thread: threading.Thread | None = None
         self._committed = threading.Condition()
         self._position = 0
-        self._ceiling: int | None = None
         self._closed = False
         self._failure: BaseException | None = None
 
@@ -100,10 +85,7 @@ class Journal:
         self.epoch = str(meta["epoch"])
         self._position = int(meta["pos"])
         self._lanes = Lanes(self._connection)
-        if self._on_full is OnFull.EVICT:
-            self._ballast.fill()
-            # What the ballast has to make room for must stay smaller than the ballast.
-            self._connection.execute("PRAGMA wal_autocheckpoint = 500").fetchall()
+        self._room.open(self._connection, self._lanes)
         self._thread = threading.Thread(
             target=self._run, name=f"journal-{self._path.stem}", daemon=True
         )
@@ -114,7 +96,7 @@ class Journal:
         try:
             return open_file(self._path, self._owner)
         except StoreUnavailableError:
-            self._ballast.free()
+            self._room.free()
             return open_file(self._path, self._owner)
 
     def close(self) -> None:
@@ -238,7 +220,7 @@ class Journal:
     @property
     def budget(self) -> int:
         """Return the byte budget."""
-        return self._budget
+        return self._room.budget
 
     def lanes(self) -> dict[str, LaneInfo]:
         """Return every lane as of the last commit."""
@@ -326,8 +308,7 @@ class Journal:
         try:
             for work, _ in group:
                 results.append(self._attempt(work))
-            if self._on_full is OnFull.EVICT and self._lanes.size > self._limit:
-                self._evict()
+            self._room.keep()
             self._lanes.flush()
             self._connection.execute("COMMIT")
         except BaseException:
@@ -337,15 +318,9 @@ class Journal:
         return results
 
     def _attempt(self, work: Work) -> Any:
-        if (
-            self._on_full is OnFull.REFUSE
-            and work.size
-            and (self._lanes.size + work.size > self._budget)
-        ):
-            return JournalFullError(
-                f"{self._path}: the budget of {self._budget} bytes is used up; "
-                "raise it, or see which projector holds entries back"
-            )
+        refusal = self._room.why_refused(work.size)
+        if refusal is not None:
+            return JournalFullError(refusal)
         try:
             return work.action()
         except JournalError as error:
@@ -362,7 +337,7 @@ class Journal:
         """Try once more on a full disk, having made room; else refuse."""
         if "full" in str(error):
             try:
-                self._make_room()
+                self._room.make()
                 return self._transaction(group)
             except sqlite.Error as again:
                 error = again
@@ -370,35 +345,7 @@ class Journal:
         refusal = JournalFullError if "full" in str(error) else JournalError
         return [refusal(f"{self._path}: {error}") for _ in group]
 
-    def _make_room(self) -> None:
-        """Fold the write-ahead part back; an outbox also frees its ballast and stops growing."""
-        self._ballast.free()
-        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        if self._on_full is OnFull.EVICT:
-            # From here on what comes in takes the place of what goes, so that the ballast's
-            # room stays free for the transactions that do it.
-            self._ceiling = int(self._lanes.size * 0.95)
-
-    @property
-    def _limit(self) -> int:
-        return self._budget if self._ceiling is None else min(self._budget, self._ceiling)
-
     def _drain(self, error: BaseException, group: Group) -> None:
         for _, future in [*group, *self._works.rest()]:
             if not future.done():
                 future.set_exception(JournalError(f"{self._path}: the writer has ended: {error!r}"))
-
-    # -- inside a transaction -------------------------------------------------------------
-
-    def _evict(self) -> None:
-        """Drop heads down to a little below the limit, and append a note that declares them."""
-        assert self._note is not None  # noqa: S101  (checked by the constructor)
-        reason = "budget" if self._ceiling is None else "disk_full"
-        excess = self._lanes.size - int(self._limit * 0.98)
-        tombstones = self._lanes.evict(excess, reason, self._window)
-        for start in range(0, len(tombstones), _STONES_A_NOTE):
-            part = tombstones[start : start + _STONES_A_NOTE]
-            note = self._note(part)
-            self._lanes.attach(part, note.lane, self._lanes.insert(note).seq)
-        if self._ceiling is not None and self._ballast.fill():
-            self._ceiling = None  # somebody made room on the disk

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from operator import itemgetter
 from typing import Any
@@ -97,24 +97,38 @@ class DayView:
             found.setdefault((device, kind), []).append(id_)
         return [(device, kind, ids) for (device, kind), ids in found.items()]
 
-    def values(
-        self, series: int, kind: str, name: str, lower: int, upper: int
-    ) -> list[tuple[int, Any]]:
-        """Return (time, value) of one field in ``[lower, upper)``, oldest first."""
-        found: list[tuple[int, Any]] = []
-        for id_, _ in self._blocks(series, kind, lower, upper):
-            block = self._block(id_)
-            span, column = block.span(series), block.column(name)
-            if span is None or column is None:
-                continue
-            found += [
-                (time, value)
-                for time, value in zip(block.times()[span], column[span], strict=True)
-                if lower <= time < upper and value is not None
-            ]
-        rows = self._hot_rows(series, lower, upper) + self._legacy_rows(series, lower, upper)
-        found += [(time, value) for time, data in rows if (value := data.get(name)) is not None]
-        found.sort(key=_time)
+    def fields(
+        self, ids: Sequence[int], kind: str, names: Sequence[str], lower: int, upper: int
+    ) -> dict[str, list[tuple[int, Any]]]:
+        """Return field -> (time, value) in ``[lower, upper)``, oldest first, where it has values.
+
+        ``ids`` are a device's series: several where it was at several sites.
+        """
+        found: dict[str, list[tuple[int, Any]]] = {}
+        rows: list[Row] = []
+        for series in ids:
+            for id_, _ in self._blocks(series, kind, lower, upper):
+                block = self._block(id_)
+                span = block.span(series)
+                if span is None:
+                    continue
+                times = block.times()[span]
+                for name in names:
+                    column = block.column(name)
+                    if column is not None:
+                        found.setdefault(name, []).extend(
+                            (time, value)
+                            for time, value in zip(times, column[span], strict=True)
+                            if lower <= time < upper and value is not None
+                        )
+            rows += self._hot_rows(series, lower, upper) + self._legacy_rows(series, lower, upper)
+        for name in names if rows else ():
+            found.setdefault(name, []).extend(
+                (time, value) for time, data in rows if (value := data.get(name)) is not None
+            )
+        found = {name: values for name, values in found.items() if values}
+        for values in found.values():
+            values.sort(key=_time)
         return found
 
     def rows(self, series: int, kind: str, lower: int, upper: int, limit: int) -> list[Row]:

@@ -287,8 +287,8 @@ class EmbeddedWriter:
         roller = self._rollers.get(day)
         if roller is None:
             only = frozenset(self._stale.get(day, ())) if day in self._rolled else None
-            roller = self._rollers[day] = Roller(self._manifest.folder, day, only)
-        if roller.step(self._plan.events):
+            roller = self._rollers[day] = Roller(self._manifest.folder, day, self._plan, only)
+        if roller.step():
             return True
         self._stop_rolling(day)
         self._manifest.roll(day)

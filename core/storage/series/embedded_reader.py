@@ -20,9 +20,8 @@ from core.storage.series.dayview import DayView, Row
 from core.storage.series.embedded_scan import scan_day
 from core.storage.series.manifest import Manifest
 from core.storage.series.pages import page_of, upper_bound
-from core.storage.series.rollup import ROLLED, Tally, read_hours, tallied
+from core.storage.series.rollup import HOURS, ROLLED, SPANS, Rollup, Span, Tally, tallied
 from core.storage.series.windows import (
-    HOUR_MS,
     Timed,
     check_size,
     lookback_ms,
@@ -53,14 +52,14 @@ class EmbeddedReader:
             if query.every_ms is None:
                 raw = itertools.islice(_values(shelf, query, query.start), query.limit)
                 return [Sample(at, value) for at, value in raw]
-            if query.every_ms % HOUR_MS == 0 and query.field in ROLLED.get(query.kind, ()):
-                return tallies_in(_tallies(shelf, query), query, query.every_ms)
+            spans = [span for span in SPANS if query.every_ms % span.length_ms == 0]
+            if spans and query.field in ROLLED.get(query.kind, ()):
+                rolled = shelf.rolled(query, spans)
+                if rolled:
+                    tallies = _tallies(shelf, query, spans[0].length_ms, rolled)
+                    return tallies_in(tallies, query, query.every_ms)
             values = _values(shelf, query, query.start - lookback_ms(query))
             return samples_in(values, query, query.every_ms)
-
-    def query_many(self, queries: Sequence[Query]) -> list[list[Sample]]:
-        """Return the samples of each query."""
-        return [self.query(query) for query in queries]
 
     def latest(self, devices: Iterable[str]) -> list[StoredEvent]:
         """Return the newest event of each kind of each device."""
@@ -166,7 +165,7 @@ class _Shelf:
         self._there = False
         self._days: list[int] = []
         self._rolled: set[int] = set()
-        self._rollups: dict[str, sqlite.Connection] = {}
+        self._rollups: dict[str, Rollup] = {}
         self._open: OrderedDict[int, tuple[DayView, sqlite.Connection]] = OrderedDict()
 
     def refresh(self) -> None:
@@ -205,27 +204,32 @@ class _Shelf:
         first, last = start // DAY_MS, (end - 1) // DAY_MS
         return [day for day in self._days if first <= day <= last]
 
-    def rolled(self, query: Query, first: int, last: int) -> dict[int, list[tuple[int, Tally]]]:
-        """Return day -> (hour, tally) of the days from first to last whose rollup holds good.
+    def rolled(self, query: Query, spans: Sequence[Span]) -> dict[int, list[tuple[int, Tally]]]:
+        """Return day -> (time, tally) of the query's whole days whose rollup holds good.
 
-        Days that have no values are in it too, empty.
+        Each day is told by the longest of the spans in which it is. Where these have hours, days
+        without values are in it too, empty; what is neither in hours nor in minutes is left out.
         """
+        first, last = -(-query.start // DAY_MS), query.end // DAY_MS - 1
         days = [day for day in self._days if first <= day <= last and day in self._rolled]
         if not days:
             return {}
         stale = self._manifest.stale_days(query.device, query.kind)
-        days = [day for day in days if day not in stale]
-        found: dict[int, list[tuple[int, Tally]]] = {day: [] for day in days}
-        for name in dict.fromkeys(map(rollup_name, days)):
-            hours = read_hours(
-                self._rollup(name), query.device, query.kind, query.field, first, last
-            )
-            found |= {day: hours[day] for day in hours.keys() & found.keys()}
+        found: dict[int, list[tuple[int, Tally]]] = {}
+        left = {day: rollup_name(day) for day in days if day not in stale}
+        for span in spans:
+            for name in dict.fromkeys(left.values()):
+                some = [day for day, other in left.items() if other == name]
+                rollup = self._rollup(name)
+                found |= rollup.read(span, query.device, query.kind, query.field, some)
+            left = {day: name for day, name in left.items() if day not in found}
+            if span is HOURS:  # all that there is is there
+                return found | {day: [] for day in left}
         return found
 
-    def _rollup(self, name: str) -> sqlite.Connection:
+    def _rollup(self, name: str) -> Rollup:
         if name not in self._rollups:
-            self._rollups[name] = sqlite.connect(self._manifest.folder / name, readonly=True)
+            self._rollups[name] = Rollup(self._manifest.folder / name)
         return self._rollups[name]
 
     def days_through(self, day: int) -> list[int]:
@@ -261,22 +265,21 @@ def _span(day: int, start: int, end: int) -> tuple[int, int]:
     return max(start - base, 0), min(end - base, DAY_NS)
 
 
-def _tallies(shelf: _Shelf, query: Query) -> Iterator[tuple[int, Tally]]:
-    """Yield (time, tally) of hours, oldest first: from the rollup where whole days are in it."""
+def _tallies(
+    shelf: _Shelf, query: Query, length: int, rolled: dict[int, list[tuple[int, Tally]]]
+) -> Iterator[tuple[int, Tally]]:
+    """Yield (time, tally) of spans, oldest first: from the rollup the days that are in it."""
     start = query.start - lookback_ms(query)
-    first, last = -(-query.start // DAY_MS), query.end // DAY_MS - 1
-    rolled = shelf.rolled(query, first, last)
     for day in shelf.days(start, query.end):
         base = day * DAY_MS
         if day in rolled:
-            for hour, found in rolled[day]:
-                yield base + hour * HOUR_MS, found
+            yield from rolled[day]
             continue
         values = list(_values(shelf, query, max(base, start), min(base + DAY_MS, query.end)))
-        cut = bisect_left(values, query.start, key=_first)  # an hour may lie across the start
+        cut = bisect_left(values, query.start, key=_first)  # a span may lie across the start
         for part, lowest in ((values[:cut], 0), (values[cut:], query.start)):
-            for number, found in tallied(part, HOUR_MS):
-                yield max(number * HOUR_MS, lowest), found
+            for number, found in tallied(part, length):
+                yield max(number * length, lowest), found
 
 
 def _values(shelf: _Shelf, query: Query, start: int, end: int | None = None) -> Iterator[Timed]:
@@ -286,11 +289,8 @@ def _values(shelf: _Shelf, query: Query, start: int, end: int | None = None) -> 
         base = day * DAY_MS
         span = _span(day, start * 1_000_000, end * 1_000_000)
         with file.snapshot():
-            ways = [
-                file.values(id_, kind, query.field, *span)
-                for id_, kind in file.ids(query.device, query.kind)
-            ]
-        found = ways[0] if len(ways) == 1 else sorted(itertools.chain(*ways), key=_first)
+            ids = [id_ for id_, _ in file.ids(query.device, query.kind)]
+            found = file.fields(ids, query.kind, (query.field,), *span).get(query.field, ())
         for time, value in found:
             yield base + time // 1_000_000, sample_value(value)
 

@@ -19,6 +19,7 @@ from core.runtime.settings import InfluxSettings
 from core.storage.series import influx_scan
 from core.storage.series.days import DAY_MS, DAY_NS, date_of
 from core.storage.series.influx_http import Influx
+from core.storage.series.influx_increase import increase
 from core.storage.series.lineprotocol import event_of, identifier, line_of, literal, sample_of
 from core.storage.series.pages import page_of, upper_bound
 from core.storage.series.windows import Timed, check_size, filled, lookback_ms, samples_in
@@ -186,15 +187,13 @@ class InfluxReader:
         if query.every_ms is None:
             return self._raw(query, query.start * 1_000_000, query.limit)[0]
         kind = self._field_type(query)
-        if (
-            query.aggregate == "increase"
-            or kind == "boolean"
-            or (kind == "string" and query.aggregate in ("last", "count"))
-        ):
-            # InfluxQL has no mean of booleans, and its differences do not know a new meter.
+        if kind == "boolean" or (kind == "string" and query.aggregate in ("last", "count")):
+            # InfluxQL has no mean of booleans.
             return samples_in(self._all(query), query, query.every_ms)
         if kind not in ("float", "integer"):
             return filled([], query, query.every_ms)
+        if query.aggregate == "increase":
+            return increase(self._influx.select, query, query.every_ms)
         found = self._influx.select(
             _select(
                 f"{query.aggregate}({identifier(query.field)})",
@@ -210,10 +209,6 @@ class InfluxReader:
             if row[1] is not None
         ]
         return filled(samples, query, query.every_ms)
-
-    def query_many(self, queries: Sequence[Query]) -> list[list[Sample]]:
-        """Return the samples of each query."""
-        return [self.query(query) for query in queries]
 
     def latest(self, devices: Iterable[str]) -> list[StoredEvent]:
         """Return the newest event of each kind of each device."""

@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS sealed (
     day INTEGER PRIMARY KEY  -- the file is sealed for good, nothing came since
 );
 CREATE TABLE IF NOT EXISTS rolled (
-    day INTEGER PRIMARY KEY  -- its hours are in the rollup, but for what is stale
+    day INTEGER PRIMARY KEY  -- it is in the rollup, but for what is stale
 );
 CREATE TABLE IF NOT EXISTS stale (
     device TEXT NOT NULL,
@@ -120,7 +120,7 @@ class Manifest:
         self._db.execute("INSERT INTO sealed (day) VALUES (?) ON CONFLICT DO NOTHING", (day,))
 
     def rolled(self) -> list[int]:
-        """Return the days whose hours are in the rollup; a store of format 1 has none."""
+        """Return the days that are in the rollup; a store of format 1 has none."""
         if self._db.execute("PRAGMA user_version").fetchone()[0] == 1:
             return []
         return [row[0] for row in self._db.execute("SELECT day FROM rolled")]

@@ -58,7 +58,10 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 
 @dataclass(frozen=True, slots=True)
 class SealingPlan:
-    """When hot rows are sealed and runs merged; the defaults keep one step near 0.1 s."""
+    """When hot rows are sealed, runs merged and days rolled up by the minute.
+
+    The defaults keep one step near 0.1 s.
+    """
 
     rows: int = 256
     """Hot rows that are enough for a run."""
@@ -69,6 +72,10 @@ class SealingPlan:
     overdue_events: int = 8_000_000
     """Hot events from which sealing no longer waits for leisure."""
     overdue_rows: int = 40_000
+    dense: int = 20
+    """A field's minutes are kept where they are so many times fewer than its values."""
+    dense_from: int = BLOCK
+    """With fewer values a day its minutes are not kept: one block is read as fast."""
 
 
 class _Run(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any
 from core.contracts.codec import encode
 from core.contracts.errors import QueryTooLargeError
 from core.contracts.ports import Query, Sample, Value
-from core.storage.series.rollup import Tally, step
+from core.storage.series.rollup import Tally, joined, step
 
 HOUR_MS = 3_600_000
 Timed = tuple[int, Value]
@@ -71,14 +71,15 @@ def tallies_in(tallies: Iterable[tuple[int, Tally]], query: Query, every_ms: int
     samples: list[Sample] = []
     before: Tally | None = None
     for number, same in groupby(tallies, lambda item: item[0] // every_ms):
-        whole: Tally | None = None
+        parts: list[Tally] = []
         for at, part in same:
             if at < query.start:
                 before = part
             else:
-                whole = part if whole is None else whole.join(part)
-        if whole is None:
+                parts.append(part)
+        if not parts:
             continue
+        whole = joined(parts)
         value: float | None = _OF_TALLIES[query.aggregate](whole)
         if query.aggregate == "increase":
             if before is not None:

@@ -15,28 +15,30 @@ from core.contracts.ports import Aggregate, Query
 from core.storage import sqlite
 from core.storage.series import EmbeddedReader, EmbeddedWriter
 from core.storage.series.days import outlived, rollup_name
-from core.storage.series.rollup import ROLLED
+from core.storage.series.rollup import DAYS, HOURS, MINUTES, ROLLED, SPANS, Span
 from core.storage.series.sealing import SealingPlan
 from core.storage.series.windows import lookback_ms, samples_in
-from tests.storage.series.support import BASE, DAY, HOUR, StandingClock, entry, meter
+from tests.storage.series.support import BASE, DAY, HOUR, StandingClock, entry, lift, meter
 
 EVER = (0, 4_000_000_000_000)
+MINUTE = 60_000
 AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
 
 
 def make(folder: Path, **options: Any) -> EmbeddedWriter:
-    options = {"plan": SealingPlan(rows=3, events=20, fan=3), **options}
+    plan = SealingPlan(rows=3, events=20, fan=3, dense=2, dense_from=4)
+    options = {"plan": plan, **options}
     writer = EmbeddedWriter(folder, clock=StandingClock(), **options)
     writer.open()
     return writer
 
 
-def rolled_up(folder: Path) -> int:
+def rolled_up(folder: Path, span: Span = HOURS) -> int:
     """Return how many device-days the rollups hold."""
     found = 0
     for path in folder.glob("rollup-*.sqlite"):
         connection = sqlite.connect(path, readonly=True)
-        found += connection.execute("SELECT count(*) FROM hours").fetchone()[0]
+        found += connection.execute(f"SELECT count(*) FROM {span.table}").fetchone()[0]
         connection.close()
     return found
 
@@ -48,20 +50,22 @@ def test_numbers_are_rolled_up_and_nothing_else() -> None:
     assert "elevator.alarm_button" not in ROLLED
 
 
+TIMES = st.integers(0, 3 * DAY - 1)
+DENSE_TIMES = st.integers(DAY + HOUR - MINUTE, DAY + HOUR + 2 * MINUTE)
 VALUES = st.lists(
-    st.tuples(st.integers(0, 3 * DAY - 1), st.integers(0, 50), st.sampled_from(["m1", "m2"])),
+    st.tuples(TIMES | DENSE_TIMES, st.integers(0, 50), st.sampled_from(["m1", "m2"])),
     min_size=1,
     max_size=30,
 )
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     early=VALUES,
     late=VALUES,
-    every=st.sampled_from([HOUR, 5 * HOUR, DAY, 2 * DAY]),
+    every=st.sampled_from([MINUTE, 7 * MINUTE, HOUR, 5 * HOUR, DAY, 2 * DAY]),
     span=st.tuples(st.integers(0, 3 * DAY), st.integers(0, 3 * DAY)),
     steps=st.integers(0, 12),
 )
@@ -108,17 +112,18 @@ def test_rolled_up_or_not_the_answer_is_that_of_the_events(
     reader.close()
 
 
-def test_a_late_event_renews_its_devices_hours_only(tmp_path: Path) -> None:
+def test_a_late_event_renews_what_is_of_its_device_only(tmp_path: Path) -> None:
     writer, reader = make(tmp_path), EmbeddedReader(tmp_path)
     writer.write(entry(1, *(meter(f"m{n}", BASE + n, 1.0) for n in range(9))), 1)
     while writer.tidy():
         pass
     assert rolled_up(tmp_path) == 9
     rollup = sqlite.connect(tmp_path / rollup_name(BASE // DAY))
-    rollup.execute("DELETE FROM hours WHERE device != 'm1'")
+    for span in SPANS:
+        rollup.execute(f"DELETE FROM {span.table} WHERE device != 'm1'")
     query = Query("m1", "meter.reading", "power_w", BASE, BASE + DAY, DAY, "sum")
     other = Query("m2", "meter.reading", "power_w", BASE, BASE + DAY, DAY, "sum")
-    assert reader.query_many([query, other])[1] == [], "it is the rollup that answers"
+    assert reader.query(other) == [], "it is the rollup that answers"
     writer.write(entry(2, meter("m1", BASE + HOUR, 5.0)), 2)
     assert [sample.value for sample in reader.query(query)] == [6.0], "at once, from the events"
     writer.close()
@@ -127,7 +132,55 @@ def test_a_late_event_renews_its_devices_hours_only(tmp_path: Path) -> None:
     while writer.tidy():
         pass
     assert [sample.value for sample in reader.query(query)] == [6.0]
-    assert rollup.execute("SELECT device FROM hours").fetchall() == [("m1",)]
+    for span in (DAYS, HOURS):
+        assert rollup.execute(f"SELECT device FROM {span.table}").fetchall() == [("m1",)]
+    rollup.close()
+    writer.close()
+    reader.close()
+
+
+def test_minutes_are_kept_of_what_is_dense(tmp_path: Path) -> None:
+    writer, reader = make(tmp_path), EmbeddedReader(tmp_path)
+    dense = [lift("lift", BASE + second * 1000, second, moving=True) for second in range(200)]
+    sparse = [meter("meter", BASE + n * MINUTE, n) for n in range(200)]
+    writer.write(entry(1, *dense, *sparse), 1)
+    while writer.tidy():
+        pass
+    assert rolled_up(tmp_path, HOURS) == rolled_up(tmp_path, DAYS) == 2
+    assert rolled_up(tmp_path, MINUTES) == 1
+    rollup = sqlite.connect(tmp_path / rollup_name(BASE // DAY))
+    rollup.execute("UPDATE hours SET body = 'unreadable'")
+    by_minute = Query("lift", "elevator.status", "floor", BASE, BASE + DAY, 2 * MINUTE, "max")
+    assert [sample.value for sample in reader.query(by_minute)] == [119, 199]
+    # Late events, one a minute, make it less dense: its minutes go, and are not believed.
+    late = [lift("lift", BASE + HOUR + n * MINUTE, 0, moving=False) for n in range(200)]
+    writer.write(entry(2, *late), 2)
+    while writer.tidy():
+        pass
+    assert rolled_up(tmp_path, MINUTES) == 0
+    assert [sample.value for sample in reader.query(by_minute)] == [119, 199] + [0] * 100
+    rollup.close()
+    writer.close()
+    reader.close()
+
+
+def test_a_rollup_from_before_there_were_days_and_minutes_is_read_and_goes_on(
+    tmp_path: Path,
+) -> None:
+    writer, reader = make(tmp_path), EmbeddedReader(tmp_path)
+    writer.write(entry(1, *(meter("m1", BASE + n * HOUR, 1.0) for n in range(3))), 1)
+    while writer.tidy():
+        pass
+    rollup = sqlite.connect(tmp_path / rollup_name(BASE // DAY))
+    for span in (DAYS, MINUTES):
+        rollup.execute(f"DROP TABLE {span.table}")
+    query = Query("m1", "meter.reading", "power_w", BASE, BASE + DAY, DAY, "sum")
+    assert [sample.value for sample in reader.query(query)] == [3.0]
+    writer.write(entry(2, meter("m1", BASE + 5 * HOUR, 5.0)), 2)
+    while writer.tidy():
+        pass
+    assert rollup.execute("SELECT device FROM days").fetchall() == [("m1",)]
+    assert [sample.value for sample in reader.query(query)] == [8.0]
     rollup.close()
     writer.close()
     reader.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from core.contracts.codec import data_dict
 from core.contracts.errors import QueryTooLargeError
 from core.contracts.ports import Aggregate, Fill, Point, Query, Sample, StoredEvent, StoredPoint
+from core.storage.series.windows import lookback_ms, samples_in
 from tests.storage.series.conftest import Store
 from tests.storage.series.support import BASE, DAY, HOUR, SITE, door, entry, lift, meter, point
 
@@ -193,6 +195,31 @@ def test_a_decrease_counts_from_zero(store: Store) -> None:
     assert increases(store, BASE, BASE + 3 * HOUR) == [(0, 1.0), (1, 4.0), (2, 1.0)]
 
 
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    values=st.lists(st.tuples(st.integers(0, 5 * HOUR), st.integers(0, 9)), max_size=12),
+    span=st.tuples(st.integers(0, 6 * HOUR), st.integers(0, 6 * HOUR)),
+    every=st.sampled_from([60_000, HOUR, 2 * HOUR]),
+)
+def test_an_increase_is_that_of_its_values(
+    store: Store, values: list[tuple[int, int]], span: tuple[int, int], every: int
+) -> None:
+    device = f"m{time.monotonic_ns()}"
+    points = [
+        meter(device, BASE + at, 1.0, nth=nth, energy_kwh=float(value))
+        for nth, (at, value) in enumerate(values)
+    ]
+    store.writer(log=device).write(entry(1, *points), 1)
+    start, end = sorted(BASE + edge for edge in span)
+    query = Query(device, "meter.reading", "energy_kwh", start, end, every, "increase")
+    since = start - lookback_ms(query)
+    known = sorted((p.time_ns, p.event.data.energy_kwh) for p in points)
+    inside = [(at // 1_000_000, v) for at, v in known if since <= at // 1_000_000 < end]
+    assert store.reader().query(query) == samples_in(inside, query, every)
+
+
 def test_an_increase_spans_what_is_missing_and_midnight(store: Store) -> None:
     register(store, 5.0, 7.0, step=30 * HOUR)
     assert increases(store, BASE, BASE + 2 * DAY) == [(30, 2.0)]
@@ -241,17 +268,6 @@ def test_texts_and_truths_are_carried_but_not_interpolated(store: Store) -> None
     assert ask("l1", "elevator.status", "moving", "linear") == [True, None, False]
     assert ask("d1", "access.granted", "direction", "previous") == ["in", "in", "out"]
     assert ask("d1", "access.granted", "direction", "linear") == ["in", None, "out"]
-
-
-def test_several_queries_at_once(store: Store) -> None:
-    points = [meter(f"m{n}", BASE + n, float(n)) for n in range(3)]
-    store.writer().write(entry(1, *points), 1)
-    queries = [
-        Query(device, "meter.reading", "power_w", BASE, BASE + HOUR, HOUR)
-        for device in ("m2", "nobody", "m0")
-    ]
-    assert store.reader().query_many(queries) == [[Sample(BASE, 2.0)], [], [Sample(BASE, 0.0)]]
-    assert store.reader().query_many([]) == []
 
 
 def test_more_windows_than_the_limit_are_refused_with_the_remedy(store: Store) -> None:
