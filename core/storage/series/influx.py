@@ -98,6 +98,8 @@ class InfluxWriter:
         # Refusals are settled when their caller comes back with more: it has recorded them.
         if position > self._written:
             self._settled = position if not refusals else self._written
+        elif position == self._written and not refusals:
+            self._settled = position  # its caller is back, and so has recorded the last ones
         self._written = max(self._written, position)
         if time.monotonic() - self._synced_at >= self._sync_s:
             self.sync()
