@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from collector.feed import Chunk
+from collector.feed import FOR_STORES, Chunk
 from collector.settlement import Settlement
 from collector.tally import tally
 from collector.tenure import steady_letters
@@ -24,6 +24,7 @@ class MediaProjection:
 
     name = "media"
     families: frozenset[str] | None = frozenset({MEDIA})
+    most_bytes = FOR_STORES
 
     def __init__(
         self,
@@ -89,7 +90,11 @@ class MediaProjection:
         return self._position
 
     def rest(self) -> None:
-        """Leave all as it is: seeing again what is not kept is free."""
+        """Keep how far it has come, and what was counted."""
+        with self._records.session() as session:
+            projection.save_cursor(session, self._cursor, self._position, None)
+            self._tally.keep(session)
+        self._tally.settle()
 
     def close(self) -> None:
         """Nothing to release."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import structlog
 from sqlalchemy.orm import Session
 
-from collector.feed import Chunk
+from collector.feed import FOR_RULES, Chunk
 from collector.holding import Holding
 from collector.refused import rules_letters
 from collector.tally import tally
@@ -50,6 +50,7 @@ class RulesProjection:
 
     name = "rules"
     families: frozenset[str] | None = None
+    most_bytes = FOR_RULES
 
     def __init__(
         self,
@@ -229,11 +230,13 @@ class RulesProjection:
         return self._kept
 
     def rest(self) -> None:
-        """Keep the engine's state for the next collector, so that all of this log settles."""
-        if self._tenure is None or self._kept == self._folded:
+        """Keep the engine's state and what was counted: whoever is next needs none of this log."""
+        if self._kept == self._folded:
             return
         with self._records.session() as session:
             self._write(session, ([], [], []), self._folded, keep=True)
+            self._tally.keep(session)
+        self._tally.settle()
         self._applied = max(self._applied, self._folded)
         self._kept, self.kept_at = self._folded, time.monotonic()
 

@@ -33,6 +33,9 @@ SettingsFile = Annotated[
         show_default=False,
     ),
 ]  # fmt: skip
+FormerSettings = Annotated[
+    Path, typer.Argument(help="The settings file of the installation of before (YAML).")
+]
 
 #: What to do where a folder holds nothing of this system's.
 ANOTHER_FOLDER = (
