@@ -24,7 +24,7 @@ from collector.shared_metrics import FAILURES, LEASE, LOST, SITES, TAKEN
 from collector.sites import Sites, place
 from collector.tree import Tree
 from core.contracts import topics
-from core.contracts.errors import EstateError, InUseError, SettingsError
+from core.contracts.errors import EstateError, InUseError
 from core.contracts.log import Activation
 from core.runtime import canary
 from core.runtime.background import Background
@@ -51,10 +51,6 @@ class SharedCollectorApp:
         activation: Activation,
         on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
-        if settings.series.kind != "influxdb":
-            raise SettingsError(
-                "collector.shared: collectors share one InfluxDB; set series.kind to influxdb"
-            )
         self._settings = settings
         self._clock = clock
         self._parts = Parts(activation)
