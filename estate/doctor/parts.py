@@ -43,7 +43,8 @@ def broker(patient: Patient) -> str:
         raise BrokenError(
             f"{where} lets us in, but does not show that the collector of this folder is online",
             "see whether the broker's access list (ACL) lets this name read "
-            f"{topics.COLLECTOR_STATUS}, and {patient.settings.data / 'logs' / 'collector.log'}",
+            f"{topics.COLLECTOR_STATUS} (the one that `estate broker-config` writes does), and "
+            f"{patient.settings.data / 'logs' / 'collector.log'}",
         )
     return f"{where} lets us in and listen"
 
