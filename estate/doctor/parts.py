@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 
 import httpx
 
 from core.contracts import topics
 from core.contracts.batch import COLLECTOR_STATUS, decode_struct
 from core.contracts.errors import ContractError, StoreUnavailableError
+from core.contracts.ports import SeriesReader
 from core.runtime.link_probe import Answer, ProbeError, probe
 from core.storage.journal.survey import holder
 from core.storage.records import processes as process_rows
-from core.storage.series import open_reader
+from core.storage.series import EmbeddedReader, InfluxReader, open_reader
 from estate.activation import read_rules
 from estate.doctor.finding import BrokenError, Finding, Patient
 from worker.health import facts
@@ -62,21 +64,38 @@ def _says_online(answer: Answer) -> bool:
 def series(patient: Patient) -> str:
     """Ask the series store something."""
     kind = patient.settings.series.kind
-    remedy = (
-        "see series.influxdb in the settings, and whether InfluxDB runs"
-        if kind == "influxdb"
-        else f"see {patient.settings.data / 'series'}; if it is damaged, move it away: the log "
-        "fills a new one as far as it reaches"
-    )
     try:
-        reader = open_reader(patient.settings)
-        try:
+        with closing(open_reader(patient.settings)) as reader:
+            _complain_of_loss(patient, reader)
             count = reader.count(patient.past(3600), patient.now)
-        finally:
-            reader.close()
     except StoreUnavailableError as error:
-        raise BrokenError(f"{kind}: {error}", remedy) from None
+        # Of a file that is damaged the store itself says what to do.
+        text, _, remedy = str(error).partition("; ")
+        if not remedy:
+            remedy = (
+                "see series.influxdb in the settings, and whether InfluxDB runs"
+                if kind == "influxdb"
+                else f"see {patient.settings.data / 'series'}: who may read it, and the disk"
+            )
+        raise BrokenError(f"{kind}: {text}", remedy) from None
     return f"{kind} answers; {count:,} events of the last hour"
+
+
+def _complain_of_loss(patient: Patient, reader: SeriesReader) -> None:
+    """Raise where the store, or a day of it, is gone; who reads only the last hour may not see."""
+    if isinstance(reader, InfluxReader) and not reader.is_there():
+        raise BrokenError(
+            f"influxdb: there is no database {patient.settings.series.influxdb.database}",
+            "start the collector: it makes the database, and one that is gone it stores anew from "
+            "what its log still holds (collector.journal_retention_h). Or restore a backup first",
+        )
+    lost = reader.lost() if isinstance(reader, EmbeddedReader) else []
+    if lost:
+        raise BrokenError(
+            f"embedded: {', '.join(map(str, lost))}: listed, and gone",
+            "put it back, or restart the collector: it begins the day anew and stores in it what "
+            "its log still holds (collector.journal_retention_h)",
+        )
 
 
 def records(patient: Patient) -> str:

@@ -19,16 +19,19 @@ from core.contracts.batch import CollectorStatus
 from core.contracts.codec import encode, make_event
 from core.contracts.log import TICK, control_lane
 from core.contracts.outputs import EdgeOutput
+from core.contracts.ports import Point
 from core.runtime.clock import ScaledClock
 from core.runtime.settings import BrokerSettings, Settings
 from core.storage.journal import Append, Journal, OnFull
 from core.storage.records import Records, processes, projection, refusals
+from core.storage.series import EmbeddedWriter
 from edge.outbox import open_journal
 from estate.doctor import Finding, examine, flow
 from rules.engine import Engine
 from tests.servers import Server, binary, mosquitto_server
 
 HOUR = 3_600_000
+DAY = 24 * HOUR
 CLOCK = ScaledClock()
 
 
@@ -207,6 +210,44 @@ def test_records_are_not_migrated_by_looking(place: Installation) -> None:
     assert path.stat().st_size == 0
     with place.records():
         assert "of this version" in place.well("records")
+
+
+def test_a_damaged_day_of_the_series_is_named_and_no_more_than_it_given_up(
+    place: Installation,
+) -> None:
+    folder = place.settings.data / "series"
+    now = CLOCK.now_ms()
+    today, yesterday = (datetime.fromtimestamp(ms / 1000, UTC).date() for ms in (now, now - DAY))
+    writer = EmbeddedWriter(folder)
+    writer.open()
+    for pos in range(1, 400):
+        at = now - pos if pos % 2 else now - DAY
+        data = {"medium": "water", "energy_kwh": float(pos)}
+        event = make_event("meter.reading", device=f"m{pos}", at=at, seen=at, data=data)
+        writer.write([(pos, Point(at * 1_000_000 + pos, "s", event))], pos)
+    writer.close()
+    assert place.well("series")
+    path = folder / f"{today}.sqlite"
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xa5" * (len(content) - 4096))
+    finding = place.bad("series")
+    assert finding.text.startswith(f"embedded: {path}: is damaged (")
+    assert "move this one file away" in finding.remedy
+    path.unlink()
+    (folder / f"{yesterday}.sqlite").unlink()
+    finding = place.bad("series")
+    assert str(path) in finding.text
+    assert str(yesterday) in finding.text, "although nothing of the last hour is in it"
+    assert "restart the collector" in finding.remedy
+
+
+@pytest.mark.influxdb
+def test_a_database_that_is_gone_is_named(tmp_path: Path, influxdb: Server) -> None:
+    influx = {"url": influxdb.url, "database": f"estate_{tmp_path.name}"}
+    place = Installation(tmp_path, series={"kind": "influxdb", "influxdb": influx})
+    finding = place.bad("series")
+    assert f"no database {influx['database']}" in finding.text
+    assert "collector" in finding.remedy
 
 
 def test_parts_that_were_started_one_by_one_have_no_supervisor(place: Installation) -> None:
