@@ -26,11 +26,22 @@ class Presence(StrEnum):
 
 
 class Cause(StrEnum):
-    """Why a device is not heard: the highest broken link on its way."""
+    """Why a device is not heard: the highest broken link on its way.
+
+    The rules find all but the last, which nobody writes down: a collector that does not run
+    folds nothing. The API puts it over what the records last held.
+    """
 
     DEVICE = "device"
+    """It does not answer its edge, or has fallen silent."""
     GATEWAY = "gateway"
+    """What it hangs on cannot be reached: a gateway, a bus, a network."""
     EDGE = "edge"
+    """Its edge is away."""
+    BROKER = "broker"
+    """The collector cannot reach the broker, and so hears no edge at all."""
+    COLLECTOR = "collector"
+    """The collector of its site does not fold: nobody knows how the device is now."""
 
 
 class StepKind(StrEnum):
