@@ -45,8 +45,8 @@ def broker(patient: Patient) -> str:
         raise BrokenError(
             f"{where} lets us in, but does not show that the collector of this folder is online",
             "see whether the broker's access list (ACL) lets this name read "
-            f"{topics.COLLECTOR_STATUS} (the one that `estate broker-config` writes does), and "
-            f"{patient.settings.data / 'logs' / 'collector.log'}",
+            f"{topics.COLLECTOR_STATUS} (the one that `estate broker-config` writes does), and the "
+            f"collector: {patient.log_of('collector')}",
         )
     return f"{where} lets us in and listen"
 
@@ -102,7 +102,7 @@ def records(patient: Patient) -> str:
     """Look at the records' schema, without migrating it."""
     remedy = "see records.url, and whether the database runs; `estate run` makes and migrates it"
     try:
-        with patient.records() as found:
+        with closing(patient.open_records()) as found:
             return f"{found.dialect}, of this version"
     except StoreUnavailableError as error:
         raise BrokenError(str(error), remedy) from None
@@ -112,13 +112,15 @@ def processes(patient: Patient) -> list[Finding] | str:
     """Look at the supervised processes."""
     with patient.records() as found, found.reading() as session:
         rows = process_rows.list_processes(session)
-    if not rows and holder(patient.log) is not None:
+    # One of several collectors is never alone: worker and API may be on other machines.
+    is_single = holder(patient.log) is not None or patient.settings.collector.shared
+    if not rows and is_single:
         return "no supervisor: the parts were started one by one"
     if not rows:
         raise BrokenError("nothing was started here yet", "`estate run` starts everything")
     bad = []
     for row in rows:
-        remedy = f"see {patient.settings.data / 'logs' / row['name']}.log; `estate run` restarts it"
+        remedy = f"see {patient.log_of(row['name'])}; `estate run` restarts it"
         if row["state"] != "running":
             text = f"{row['name']} is {row['state']} {row['message']}".rstrip()
             bad.append(Finding("processes", False, text, remedy, row["since"]))
@@ -132,9 +134,9 @@ def worker(patient: Patient) -> list[Finding] | str:
     """Look how the worker's jobs went."""
     with patient.records() as found:
         told = facts(patient.settings, found, patient.now)
-    log = patient.settings.data / "logs" / "worker.log"
+    remedy = f"see {patient.log_of('worker')}"
     bad = [
-        Finding("worker", False, f"{fact.name}: {fact.message}", f"see {log}")
+        Finding("worker", False, f"{fact.name}: {fact.message}", remedy)
         for fact in told
         if not fact.ok
     ]
@@ -152,7 +154,7 @@ def console(patient: Patient) -> str:
     scheme = "https" if api.tls_cert is not None else "http"
     host = "127.0.0.1" if api.host in ("0.0.0.0", "::", "localhost") else api.host  # noqa: S104
     url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{api.port}/api/v1/health"
-    log = patient.settings.data / "logs" / "api.log"
+    log = patient.log_of("api")
     try:
         # Its own certificate is another look's business.
         answer = httpx.get(url, timeout=3, verify=False)  # noqa: S501
