@@ -118,19 +118,27 @@ class Influx:
             answer = self._open_http.request(method, f"{self._url}{path}", **request)
         except httpx.HTTPError as error:
             raise self._unavailable(str(error) or type(error).__name__) from error
-        if answer.status_code == HTTPStatus.NOT_FOUND and missing_ok:
+        is_missing = answer.status_code == HTTPStatus.NOT_FOUND
+        if is_missing and missing_ok and b"page not found" not in answer.content:
             return {}
         if answer.status_code == HTTPStatus.CONFLICT and exists_ok:
             return self.EXISTS
         if not answer.is_success:
-            raise self._unavailable(
-                f"{method} {path}: {answer.status_code} {_reason(answer.content)}"
-            )
+            told = f"{method} {path}: {answer.status_code} {_reason(answer.content)}"
+            if is_missing:
+                told += self._other_version(answer)
+            raise self._unavailable(told)
         try:
             found = msgspec.json.decode(answer.content) if answer.content else {}
         except msgspec.DecodeError:
             found = {}  # some versions answer a success with a text
         return found if isinstance(found, dict) else {}
+
+    def _other_version(self, answer: httpx.Response) -> str:
+        """Say that what is not there may be another version's, which servers name themselves."""
+        said = answer.headers.get("X-Influxdb-Version", "")
+        server = f"the server says that it is {said}" if said else "is the server of that version?"
+        return f"; series.influxdb.version is {self._settings.version}: {server}"
 
     def ensure(self, retention_days: int | None) -> None:
         """Create the database or bucket where it is missing and the server lets us.
