@@ -86,8 +86,9 @@ def _complain_of_loss(patient: Patient, reader: SeriesReader) -> None:
     if isinstance(reader, InfluxReader) and not reader.is_there():
         raise BrokenError(
             f"influxdb: there is no database {patient.settings.series.influxdb.database}",
-            "start the collector: it makes the database, and one that is gone it stores anew from "
-            "what its log still holds (collector.journal_retention_h). Or restore a backup first",
+            "start the collector: it makes the database (where its user may not: `estate influx "
+            "init`), and stores in one that was there before what its log still holds "
+            "(collector.journal_retention_h). Or restore a backup first",
         )
     lost = reader.lost() if isinstance(reader, EmbeddedReader) else []
     if lost:

@@ -197,6 +197,7 @@ class EmbeddedWriter:
             for day in sorted(self._unsynced):
                 self._append(day, (), self._written, durable=True)
             if self._settled > self._durable:
+                self._at = self._manifest.folder
                 self._manifest.advance(self._log, self._settled)
                 self._durable = self._settled
             self._synced_at = time.monotonic()
@@ -253,6 +254,7 @@ class EmbeddedWriter:
 
     def _look_at_manifest(self, *, force: bool = False) -> None:
         """Take note of days that any process has expired."""
+        self._at = self._manifest.folder
         if not self._manifest.changed() and not force:
             return
         self._expired_before = self._manifest.horizon()
