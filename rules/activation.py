@@ -60,7 +60,8 @@ def activate(engine: Engine, entry: ActivationEntry) -> None:
     rearm(engine)
     for subject in subjects.values():
         if subject.edge is not None and subject.edge.known and not subject.edge.online:
-            engine.presence.edge_away(subject, entry.at, engine.live.outputs)
+            edge_away = engine.presence.edge_away
+            edge_away(subject, subject.edge.away_by, entry.at, engine.live.outputs)
 
 
 def _keep_cells(engine: Engine, plan: Plan, subjects: dict[str, Subject], at: int) -> None:

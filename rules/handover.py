@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.contracts.outputs import Cause
 from rules.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)
 class Inheritance:
-    """An engine's state before the first entry of a new log; ``online`` gives edges' epochs."""
+    """An engine's state before the first entry of a new log.
+
+    ``online`` gives the epochs of edges that were online, as far as anybody knew: also of those
+    that were not heard because of the broker.
+    """
 
     snapshot: bytes
     online: dict[str, str]
@@ -22,5 +27,9 @@ def inherit(snapshot: bytes) -> Inheritance:
     """
     engine = Engine.load(snapshot, explains=False)
     engine.position = 0
-    online = {e.id: e.epoch for e in engine.edges.values() if e.known and e.online}
+    online = {
+        edge.id: edge.epoch
+        for edge in engine.edges.values()
+        if edge.known and (edge.online or edge.away_by is Cause.BROKER)
+    }
     return Inheritance(engine.dump(), online)

@@ -3,10 +3,11 @@
 A device is late after one interval (and a grace of a fifth), offline after three. Time in
 which its edge is away or still drains a backlog does not count: silence is counted from the
 later of the last word and the moment from which the edge was listened to again. While the
-edge is away, its devices are offline with the edge as cause; when it returns they are unknown
-until they are heard. Any live event is a word, a backlog's is not. A device without a
-configured interval is online from its first word until its edge or its health says otherwise,
-or until its interval has been learned (:mod:`rules.rhythm`) and passes.
+edge is away, its devices are offline with the edge as cause, or with the broker where the
+collector has lost that; when the edge returns they are unknown until they are heard. Any live
+event is a word, a backlog's is not. A device without a configured interval is online from its
+first word until its edge or its health says otherwise, or until its interval has been learned
+(:mod:`rules.rhythm`) and passes.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from rules.timers import Timers, What
 GRACE = 0.2
 OFFLINE_AFTER = 3
 _GATEWAY_CAUSES = frozenset({"gateway", "bus", "network"})
+_AWAY_CAUSES = frozenset({Cause.EDGE, Cause.BROKER})
 
 
 class Presences:
@@ -46,10 +48,10 @@ class Presences:
         subject.wake_q = NEVER
         self._set(subject, Presence.OFFLINE, cause, at, outputs)
 
-    def edge_away(self, subject: Subject, at: int, outputs: list[Output]) -> None:
-        """The edge of a device went offline."""
+    def edge_away(self, subject: Subject, cause: Cause, at: int, outputs: list[Output]) -> None:
+        """The edge of a device is not heard: itself, or what lies between, is the ``cause``."""
         subject.wake_q = NEVER
-        self._set(subject, Presence.OFFLINE, Cause.EDGE, at, outputs)
+        self._set(subject, Presence.OFFLINE, cause, at, outputs)
 
     def edge_back(self, subject: Subject, at: int, outputs: list[Output]) -> None:
         """The edge of a device returned: whether the device did, nobody knows yet.
@@ -57,7 +59,7 @@ class Presences:
         If it is still out of reach, the edge's fresh state says so again.
         """
         subject.unwell = False
-        if subject.cause is Cause.EDGE:
+        if subject.cause in _AWAY_CAUSES:
             self._set(subject, Presence.UNKNOWN, None, at, outputs)
 
     def listen(self, subject: Subject, now_q: int, at: int, outputs: list[Output]) -> None:

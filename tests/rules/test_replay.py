@@ -48,7 +48,7 @@ moves = st.sampled_from(
         "denied", "over", "well", "high", "fault", "mended", "sick", "cured", "tick", "wait",
         "long", "off", "on", "on", "on_empty", "snap_free", "snap_trap", "late", "plain",
         "dropped", "rules", "stranger", "old", "epoch", "rooted", "gateway", "mended_gateway",
-        "snap_edge", "on_state", "on_both", "urgent_forced", "urgent_shut1",
+        "snap_edge", "broker", "on_state", "on_both", "urgent_forced", "urgent_shut1",
         "urgent_denied", "urgent_fault", "urgent_mended", "urgent_forced", "urgent_denied",
     ]
 )  # fmt: skip
@@ -138,8 +138,8 @@ class Player:
 
     def _edge(self, move: str) -> None:
         script = self.script
-        if move == "off":
-            script.offline()
+        if move in ("off", "broker"):
+            script.offline(**({"cause": "broker"} if move == "broker" else {}))
             self.away = True
         elif move == "epoch":
             self.epochs += 1
