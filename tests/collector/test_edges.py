@@ -39,7 +39,7 @@ class Office:
             status = EdgeStatus(
                 online=True, edge=edge, epoch=f"epoch-{edge}", clock=CLOCK.now_ms(), lanes={}
             )
-            message = Message("t", encode(status), False, [], lambda: None)  # noqa: FBT003
+            message = Message("t", encode(status), False, [], lambda: None)
             assert self.register.take(SITE, status, message, {}, [])
 
     def pass_time(self, seconds: float) -> None:

@@ -125,6 +125,11 @@ class Script:
         self.now = until
         return found
 
+    def push_tick(self) -> list[Output]:
+        """Let a tick come at once."""
+        pos, now = self._next
+        return self.push(TickEntry(pos, now))
+
     def online(
         self,
         edge: str = "e1",
