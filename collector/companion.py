@@ -34,6 +34,8 @@ _AGAIN_S = 2.0
 _TOLD_S = 0.5
 #: The projections drain, then the process ends; beyond this it is killed, which loses nothing.
 _STOP_S = 2.0
+#: It says four times a second how it stands; one that was heard and falls silent for so long hangs.
+HANG_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +149,16 @@ class Companion:
             return  # it has ended, which whoever hears it notices
 
     def _hear(self, pipe: Connection) -> None:
-        """Take what the process says, until it ends or has had its time to stop."""
-        deadline = None
+        """Take what the process says, until it ends, hangs or has had its time to stop."""
+        deadline, heard_at = None, None
         try:
             while deadline is None or time.monotonic() < deadline:
                 if pipe.poll(_TOLD_S):
                     self._take(pipe.recv())
+                    heard_at = time.monotonic()
+                elif heard_at is not None and time.monotonic() - heard_at > HANG_S:
+                    log.error("the companion says nothing any more; it is killed")
+                    return
                 if deadline is None and self._background.stopping.is_set():
                     deadline = time.monotonic() + _STOP_S
         except (EOFError, OSError):

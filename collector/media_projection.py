@@ -89,7 +89,11 @@ class MediaProjection:
         return self._position
 
     def rest(self) -> None:
-        """Leave all as it is: seeing again what is not kept is free."""
+        """Keep how far it has come, and what was counted."""
+        with self._records.session() as session:
+            projection.save_cursor(session, self._cursor, self._position, None)
+            self._tally.keep(session)
+        self._tally.settle()
 
     def close(self) -> None:
         """Nothing to release."""

@@ -229,11 +229,13 @@ class RulesProjection:
         return self._kept
 
     def rest(self) -> None:
-        """Keep the engine's state for the next collector, so that all of this log settles."""
-        if self._tenure is None or self._kept == self._folded:
+        """Keep the engine's state and what was counted: whoever is next needs none of this log."""
+        if self._kept == self._folded:
             return
         with self._records.session() as session:
             self._write(session, ([], [], []), self._folded, keep=True)
+            self._tally.keep(session)
+        self._tally.settle()
         self._applied = max(self._applied, self._folded)
         self._kept, self.kept_at = self._folded, time.monotonic()
 

@@ -54,6 +54,7 @@ class SeriesProjection:
         self._clock = clock
         self._tally = tally(records, Witness.SERIES, log_id, settlement)
         self._writer: SeriesWriter | None = None
+        self._position = 0
         self.points = 0
         self.refused = 0
 
@@ -62,7 +63,8 @@ class SeriesProjection:
         counted = self._tally.open()
         self._writer = self._open_writer()
         # What the store has and the accounts have not is written again, which changes nothing.
-        return min(self._writer.position(), counted)
+        self._position = min(self._writer.position(), counted)
+        return self._position
 
     def apply(self, chunk: Chunk) -> None:
         """Write a chunk's points; a point that is refused for good becomes a dead letter."""
@@ -90,6 +92,7 @@ class SeriesProjection:
             except EstateError as error:
                 # The store goes on without the records; what was counted is kept when they can.
                 log.debug("not counted yet", why=str(error))
+        self._position = chunk.position
 
     def _count(
         self,
@@ -173,10 +176,12 @@ class SeriesProjection:
         return min(self._writer.position(), self._tally.kept) if self._writer is not None else 0
 
     def rest(self) -> None:
-        """Have all of a log that ends with its tenure in the store, so that it settles."""
-        if self._steady and self._writer is not None:
-            self._writer.write([], self._tally.kept)  # what was refused is a letter by now
-            self._writer.sync()
+        """Have all of it counted, and durable in the store: whoever is next needs none of it."""
+        if self._writer is None:
+            return
+        self._writer.write([], self._position)  # what was refused is a letter by now
+        self._writer.sync()
+        self._keep([])
 
     def close(self) -> None:
         """Close the store, and keep what was counted."""

@@ -27,14 +27,27 @@ from collector.ticker import Ticker
 from core.contracts import topics
 from core.contracts.batch import Receipt, answers
 from core.contracts.codec import encode
+from core.contracts.errors import SettingsError
 from core.runtime.clock import Clock, ScaledClock
 from core.runtime.link import Link, LinkOptions, Will
 from core.runtime.settings import Settings
 from core.storage.journal import Journal, OnFull
 from core.storage.records import Records, ledger
 
+#: A log with this cursor is over: several collectors go on where it ends.
+LEFT = "left to several collectors"
 #: Unconfirmed plain events wait in the broker for so long (s).
 _PLAIN_SESSION_S = 7 * 86_400
+
+
+def plain_session(name: str, site: str | None) -> LinkOptions:
+    """Return the session for plain events of a collector, or of a site, whoever has that."""
+    return LinkOptions(
+        # The broker keeps what nobody confirmed for whoever has the site's name next.
+        client_id=f"{name}-plain" if site is None else f"collector-plain:{site}",
+        session_expiry_s=_PLAIN_SESSION_S,
+        manual_ack=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +106,7 @@ class Station:
             on_failure=on_failure,
         )
         self.link = Link(settings.broker, LinkOptions(client_id=name, will=will))
-        # The broker keeps what nobody confirmed for whoever has the site's name next.
-        self._plain = Link(
-            settings.broker,
-            LinkOptions(
-                client_id=f"{name}-plain" if site is None else f"collector-plain:{site}",
-                session_expiry_s=_PLAIN_SESSION_S,
-                manual_ack=True,
-            ),
-        )
+        self._plain = Link(settings.broker, plain_session(name, site))
 
     def open(self) -> None:
         """Open the journal; raise JournalError."""
@@ -114,6 +119,7 @@ class Station:
         if tenure is not None:
             holding = Holding(self._records, self._clock, tenure, self.journal.epoch)
         else:  # a site's log has accounts since it was taken
+            self._refuse_left()
             with self._records.session() as session:
                 journal = self.journal
                 ledger.begin(session, journal.epoch, journal.position, self._clock.now_ms())
@@ -132,6 +138,13 @@ class Station:
         self.ingest.start()
         self._stack.callback(self.ingest.stop)
         self._subscribe()
+
+    def _refuse_left(self) -> None:
+        if LEFT in self.journal.cursors():
+            raise SettingsError(
+                f"collector.shared: the sites of the log {self.journal.path} were left to several "
+                "collectors (estate collectors take-over); move it away to begin another one"
+            )
 
     def _project(self, holding: Holding | None) -> None:
         log_id = self.journal.epoch

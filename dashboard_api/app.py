@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import socket
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -115,8 +116,10 @@ class ApiApp:
         mqtt: bool = True,
         static: Path = console.STATIC,
         passwords: Passwords | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
+        self._monotonic = monotonic
         self._clock = clock
         self._wall: Clock = wall or ScaledClock()
         self._mqtt = mqtt
@@ -198,6 +201,8 @@ class ApiApp:
                 hub,
                 series_kind=self._settings.series.kind,
                 broker_connected=None if link is None else lambda: link.connected,
+                now_ms=self._clock.now_ms,
+                monotonic=self._monotonic,
             ),
             commands=dispatcher,
             abort=lambda peer: server[0].abort(peer),

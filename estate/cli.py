@@ -26,6 +26,7 @@ from estate import (
     export_cli,
     influx_cli,
     letters_cli,
+    records_cli,
     traffic,
 )
 from estate.broker_config.cli import broker_config
@@ -49,6 +50,7 @@ app.add_typer(edge_cli.app, name="edge")
 app.add_typer(letters_cli.app, name="deadletters")
 app.add_typer(devices_cli.app, name="devices")
 app.add_typer(collectors_cli.app, name="collectors")
+app.add_typer(records_cli.app, name="records")
 app.add_typer(influx_cli.app, name="influx")
 app.command("audit")(audit_cli.audit)
 

@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
-from estate.command_line import SettingsFile, opened, plainly, whoever
+from core.runtime import settings
+from estate.command_line import FormerSettings, SettingsFile, opened, plainly, prepare, whoever
 
 app = typer.Typer(
-    help="Several collectors: who lives, whose each site is, moving one.", no_args_is_help=True
+    help="Several collectors: who lives, whose each site is, moving one; from one to several.",
+    no_args_is_help=True,
 )
 Reason = Annotated[str, typer.Option(help="Why; stands in the audit.")]
 
@@ -26,12 +28,13 @@ def list_(settings_file: SettingsFile = None) -> None:
         own = [site.site for site in sites if site.collector == each.name]
         lives = "lives" if each.left_ms > 0 else f"not heard for {-each.left_ms / 1000:.0f} s"
         typer.echo(f"{each.name}  {lives}; sites: {', '.join(own) or 'none'}")
+    names = {each.name for each in collectors}
     for site in sites:
-        if site.collector is None:
+        if site.collector not in names:
             typer.echo(f"site {site.site}: nobody's")
         if site.wanted not in (None, site.collector):
             typer.echo(f"site {site.site}: to be {site.wanted}'s")
-    if not collectors:
+    if not collectors and not sites:
         typer.echo("Nobody shares these records: one collector has all sites.")
 
 
@@ -52,3 +55,31 @@ def assign(
         detail = {"collector": collector, "reason": reason}
         accounts.audit(session, who.at, who.name, "site.assign", f"site/{site}", detail=detail)
     typer.echo(f"{site}: to be {'anybody' if collector is None else collector}'s")
+
+
+@app.command()
+@plainly
+def take_over(
+    former: FormerSettings, reason: Reason = "", settings_file: SettingsFile = None
+) -> None:
+    """Leave the sites of the one collector of the former settings to several.
+
+    It has to have stopped, and its records to be those of --settings, which is one of the several;
+    its stores and the broker have to run. Each site then moves as if by plan: nothing is lost, and
+    what stands goes on.
+    """
+    from collector.finishing import finish
+    from collector.take_over import take_over as leave
+
+    shared, clock = prepare(settings_file, "take-over")
+    one = settings.load(former)
+    finish(one, shared, clock)
+    found = leave(one, shared, whoever(), reason)
+    for site, lanes in sorted(found.sites.items()):
+        typer.echo(f"{site}: goes on behind what is stored of {lanes} lanes")
+    if not found.is_same_store:
+        typer.echo(
+            "The series store is another: what was stored before stays where it is, and the "
+            "accounts compare the store's contents from the second day on."
+        )
+    typer.echo("Start the several collectors; the one does not start on its log any more.")

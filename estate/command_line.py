@@ -32,6 +32,10 @@ SettingsFile = Annotated[
     ),
 ]  # fmt: skip
 
+FormerSettings = Annotated[
+    Path, typer.Argument(help="The settings file of the installation of before (YAML).")
+]
+
 
 def plainly(command: F) -> F:
     """Print an expected error as one clear message and exit with code 2."""

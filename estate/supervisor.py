@@ -1,9 +1,11 @@
-"""Supervised processes: started in order, restarted when they die, stopped together."""
+"""Supervised processes: started in order, restarted when they die or hang, stopped together."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,12 +18,15 @@ from typing import IO
 import structlog
 
 from core.runtime.lifecycle import SUPERVISED
+from core.runtime.watchdog import BEAT, NOTIFY_SOCKET
 
 log = structlog.get_logger(__name__)
 
 _BACKOFF_S = (0.5, 15.0)
 #: A process that has run for so long starts with a fresh back-off when it dies.
 _STEADY_S = 10.0
+#: A process that said that it works, and then nothing for so long, hangs.
+HANG_S = 60.0
 _STOP_S = 4.5
 _LAST_S = 0.5
 _LOG_BYTES = 10 << 20
@@ -54,9 +59,45 @@ class ProcessState:
 Tell = Callable[[ProcessState], None]
 
 
+class _Words:
+    """What one process says of itself: see :mod:`core.runtime.watchdog`."""
+
+    def __init__(self, number: int) -> None:
+        self.address = f"@estate-{os.getpid()}-{number}-{secrets.token_hex(4)}"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._socket.bind("\0" + self.address[1:])
+        self._heard_at: float | None = None
+
+    def begin(self) -> None:
+        """Forget what a process before said."""
+        self._drain()
+        self._heard_at = None
+
+    def silence_s(self) -> float:
+        """Return for how long it has said nothing; 0 while it never did."""
+        if self._drain():
+            self._heard_at = time.monotonic()
+        return 0.0 if self._heard_at is None else time.monotonic() - self._heard_at
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._socket.close()
+
+    def _drain(self) -> bool:
+        heard = False
+        while True:
+            try:
+                said = self._socket.recv(256)
+            except BlockingIOError:
+                return heard
+            heard = heard or BEAT in said.splitlines()  # a broker also says that it is ready
+
+
 class _Child:
-    def __init__(self, spec: ProcessSpec) -> None:
+    def __init__(self, spec: ProcessSpec, number: int) -> None:
         self.spec = spec
+        self.words = _Words(number)
+        self.hangs = False
         self.process: subprocess.Popen[bytes] | None = None
         self.restarts = 0
         self.started = 0.0
@@ -67,16 +108,17 @@ class _Child:
 class Supervisor:
     """Keeps a set of processes running; used from one thread, stopped from any."""
 
-    def __init__(self, logs: Path, tell: Tell) -> None:
+    def __init__(self, logs: Path, tell: Tell, *, hang_s: float = HANG_S) -> None:
         self._logs = logs
         self._tell = tell
+        self._hang_s = hang_s
         self._children: list[_Child] = []
         self._stopping = threading.Event()
 
     def start(self, spec: ProcessSpec) -> None:
         """Start a process and keep it running from now on."""
         self._logs.mkdir(parents=True, exist_ok=True)
-        child = _Child(spec)
+        child = _Child(spec, len(self._children))
         self._children.append(child)
         self._spawn(child)
 
@@ -121,6 +163,8 @@ class Supervisor:
         last = [child for child in reversed(self._children) if child.spec.last]
         self._end(first, deadline - _LAST_S)
         self._end(last, deadline)
+        for child in self._children:
+            child.words.close()
         self._children.clear()
 
     def _end(self, children: list[_Child], deadline: float) -> None:
@@ -142,14 +186,16 @@ class Supervisor:
         if child.process is not None:
             code = child.process.poll()
             if code is None:
+                self._look_for_hanging(child, child.process)
                 return
             if time.monotonic() - child.started > _STEADY_S:
                 child.wait_s = _BACKOFF_S[0]
             child.due = time.monotonic() + child.wait_s
             child.wait_s = min(child.wait_s * 2, _BACKOFF_S[1])
             child.process = None
-            self._say(child, "down", _why(code))
-            log.error("process died", process=child.spec.name, why=_why(code))
+            why = f"it hung for {self._hang_s:.0f} s and was killed" if child.hangs else _why(code)
+            self._say(child, "down", why)
+            log.error("process died", process=child.spec.name, why=why)
         elif child.due is not None and time.monotonic() >= child.due:
             child.due = None
             child.restarts += 1
@@ -160,9 +206,22 @@ class Supervisor:
                 child.wait_s = min(child.wait_s * 2, _BACKOFF_S[1])
                 self._say(child, "down", f"cannot be started: {error}")
 
+    def _look_for_hanging(self, child: _Child, process: subprocess.Popen[bytes]) -> None:
+        if not child.hangs and child.words.silence_s() > self._hang_s:
+            child.hangs = True
+            _signal(process, signal.SIGKILL)
+
     def _spawn(self, child: _Child) -> None:
         spec = child.spec
-        variables = {**os.environ, **spec.variables, SUPERVISED: "1", "PYTHONUNBUFFERED": "1"}
+        variables = {
+            **os.environ,
+            **spec.variables,
+            SUPERVISED: "1",
+            NOTIFY_SOCKET: child.words.address,
+            "PYTHONUNBUFFERED": "1",
+        }
+        child.words.begin()
+        child.hangs = False
         with self._output(spec) as output:
             child.process = subprocess.Popen(  # noqa: S603  (our own command)
                 [sys.executable, "-m", "estate", *spec.arguments],

@@ -55,7 +55,9 @@ class _Edge(msgspec.Struct, array_like=True):
     away_by: Cause = Cause.EDGE
 
 
-class _State(msgspec.Struct):
+class State(msgspec.Struct):
+    """An engine's state as it is packed; ``activation`` is packed once more."""
+
     version: int
     position: int
     at: int
@@ -73,14 +75,14 @@ class _State(msgspec.Struct):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_State)
+_decoder = msgspec.msgpack.Decoder(State)
 
 
 def dump(engine: Engine) -> bytes:
     """Return an engine's state."""
     rules = engine.plan.rules.items()
     timers = engine.timers
-    state = _State(
+    state = State(
         version=VERSION,
         position=engine.position,
         at=engine.at,
@@ -100,7 +102,7 @@ def dump(engine: Engine) -> bytes:
         heard={rule_id: active.heard for rule_id, active in rules if active.heard},
         published=engine.colours.published(),
     )
-    return _encoder.encode(state)
+    return write(state)
 
 
 def _edge(edge: EdgeState) -> _Edge:
@@ -112,8 +114,13 @@ def _edge(edge: EdgeState) -> _Edge:
     )  # fmt: skip
 
 
-def restore(engine: Engine, blob: bytes) -> None:
-    """Fill a new engine; raise :class:`SnapshotError` when the bytes cannot be used."""
+def write(state: State) -> bytes:
+    """Return a state as bytes."""
+    return _encoder.encode(state)
+
+
+def read(blob: bytes) -> State:
+    """Return the state in some bytes; raise :class:`SnapshotError` when they cannot be used."""
     try:
         state = _decoder.decode(blob)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -124,6 +131,12 @@ def restore(engine: Engine, blob: bytes) -> None:
         raise SnapshotError(
             f"a snapshot of version {state.version}", remedy="fold the log from its beginning"
         )
+    return state
+
+
+def restore(engine: Engine, blob: bytes) -> None:
+    """Fill a new engine; raise :class:`SnapshotError` when the bytes cannot be used."""
+    state = read(blob)
     engine.position, engine.at = state.position, state.at
     engine.problem, engine.activation = state.problem, state.activation
     engine.counters, engine.unknown = state.counters, state.unknown
@@ -147,7 +160,7 @@ def restore(engine: Engine, blob: bytes) -> None:
         raise SnapshotError(f"a snapshot that contradicts itself: {error}") from None
 
 
-def _restore_world(engine: Engine, state: _State) -> None:
+def _restore_world(engine: Engine, state: State) -> None:
     topology, rules = build_kept(state.activation)
     subjects = subjects_of(topology)
     for subject_id, now, heard_at, heard_q, presence, cause, unwell, well_q in state.subjects:

@@ -13,6 +13,8 @@ from typing import Protocol
 
 import structlog
 
+from core.runtime.watchdog import BEAT_S, Watchdog
+
 log = structlog.get_logger(__name__)
 
 #: Set for children of the supervisor: they end when its end of their standard input closes.
@@ -49,6 +51,7 @@ async def _run(app: App, ready: Callable[[], None] | None, stop_s: float) -> Non
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, done.set)
     watch_parent(lambda: _set_from_thread(loop, done))
+    beating = asyncio.create_task(_beat())
     starting = asyncio.create_task(app.start())
     stopped = asyncio.create_task(done.wait())
     await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -73,6 +76,15 @@ async def _run(app: App, ready: Callable[[], None] | None, stop_s: float) -> Non
         except TimeoutError:
             log.warning("not stopped in time; what was promised is on the disk")
             os._exit(1)
+        beating.cancel()
+
+
+async def _beat() -> None:
+    """Say now and then that the loop runs; who hears nothing for long starts this anew."""
+    watchdog = Watchdog()
+    while True:
+        watchdog.beat()
+        await asyncio.sleep(BEAT_S)
 
 
 def settle() -> None:

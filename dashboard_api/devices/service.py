@@ -16,6 +16,7 @@ from core.storage.records.tree import paths_of
 from dashboard_api.context import Services
 from dashboard_api.devices.schemas import DeviceDetail, DeviceEvent, DeviceEvents, DevicePage
 from dashboard_api.problems import invalid
+from dashboard_api.system.standstill import hush_device
 
 DAY_MS = 86_400_000
 #: A place between events, as a page names it: nanoseconds, a dot, the kind.
@@ -33,6 +34,7 @@ def page(
     after: str | None,
 ) -> tuple[DevicePage, int]:
     """Return a page of devices and its place in the live sequence; blocks."""
+    still = services.health.still()
     with services.records.reading() as session:
         found = devices.list_devices(
             session,
@@ -42,9 +44,11 @@ def page(
             q=q,
             limit=limit,
             after=after,
+            silent=still,
         )
         sequence = changes.last_seq(session)
-    return DevicePage.model_validate({"items": found.items, "next": found.next}), sequence
+    items = [hush_device(view, still) for view in found.items]
+    return DevicePage.model_validate({"items": items, "next": found.next}), sequence
 
 
 async def detail(services: Services, device: str) -> DeviceDetail:
@@ -121,9 +125,10 @@ def _mark(text: str) -> Mark:
 
 def _from_records(services: Services, device: str) -> dict[str, object]:
     now = services.clock.now_ms()
+    still = services.health.still()
     with services.records.reading() as session:
         row, state = devices.get_device(session, device)
-        view = devices.device_view(row, state)
+        view = hush_device(devices.device_view(row, state), still)
         path = paths_of(session, [row.node]).get(row.node, [])
         found = alerts.list_alerts(
             session, state="open", now=now, device=device, order="urgency", limit=100

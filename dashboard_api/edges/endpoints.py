@@ -23,10 +23,11 @@ router = APIRouter(prefix="/api/v1", tags=["edges"])
 )
 def list_edges(services: ServicesDep, _: Viewer, response: Response) -> list[Edge]:
     """Return every edge of the topology with its state, in the order of the ids."""
+    still = services.health.still()
     with services.records.reading() as session:
         found = devices.list_edges(session)
         response.headers[SEQUENCE_HEADER] = str(changes.last_seq(session))
-    return [Edge.model_validate(edge) for edge in found]
+    return [Edge.model_validate({**edge, "known": edge["site"] not in still}) for edge in found]
 
 
 @router.get("/losses", summary="Declared losses", responses=responses(*READS))

@@ -28,6 +28,7 @@ class Edge(Schema):
             "site": "jinxiu",
             "name": {"zh": "1号楼边缘", "en": "Building 1 edge"},
             "online": True,
+            "known": True,
             "drained": True,
             "epoch": "7d4a1d5e-0b1f-4c1e-9f0e-7f0f4b0c2a11",
             "since": 1_763_000_000_000,
@@ -40,6 +41,8 @@ class Edge(Schema):
     site: str
     name: Names
     online: bool
+    known: bool
+    """False while its site's collector stands still: what is said of it is from before."""
     drained: bool
     """Its backlog has arrived: what is known of its devices is up to date."""
     epoch: str | None

@@ -21,8 +21,8 @@ MAX_STREAMS = 2_000
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Server-sent events: `hello` first, then `alert`, `colour`, `presence`, "
-        "`edge`, `process`, `topology` and `deadletter` as they happen; `reset` when what was "
-        "missed is no longer kept. `id` is the number in the live sequence.",
+        "`edge`, `process`, `topology`, `deadletter` and `standstill` as they happen; "
+        "`reset` when what was missed is no longer kept. `id` is the number in the live sequence.",
         "content": {
             "text/event-stream": {
                 "schema": {"type": "string"},

@@ -73,6 +73,13 @@ class LiveTopology(Schema):
     at: Ms
 
 
+class LiveStandstill(Schema):
+    """`standstill`: other sites' rules stand still than before; load tree and devices."""
+
+    sites: dict[str, Ms]
+    """Each of them with when its rules last moved."""
+
+
 class NewestLetter(Schema):
     """The newest of the dead letters that were added."""
 
@@ -100,4 +107,5 @@ EVENTS: dict[str, type[BaseModel]] = {
     "process": Process,
     "topology": LiveTopology,
     "deadletter": LiveDeadLetter,
+    "standstill": LiveStandstill,
 }

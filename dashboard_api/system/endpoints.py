@@ -34,11 +34,12 @@ def read_health(services: ServicesDep) -> Health:
 )
 def read_system(services: ServicesDep, _: Viewer) -> System:
     """Return processes, jobs, counters, the series store and the clock."""
+    still = services.health.still()
     with services.records.reading() as session:
         running = processes.list_processes(session)
         jobs = processes.list_jobs(session)
         numbers = counters.read_all(session)
-        presence = devices.count_presence(session)
+        presence = devices.count_presence(session, still)
     numbers |= {f"devices_{name}": count for name, count in presence.items()}
     numbers |= {
         "live_clients": services.hub.clients,

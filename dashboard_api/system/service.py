@@ -5,29 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import anyio.to_thread
-from sqlalchemy import select
 
 from core.contracts.errors import StoreUnavailableError
-from core.storage.records import Records, processes
-from core.storage.records.models import CursorRow
+from core.storage.records import Records, changes, processes
 from dashboard_api.live.hub import LiveHub
 from dashboard_api.series.service import SeriesService
 from dashboard_api.system.schemas import Part, PartState, SeriesState
+from dashboard_api.system.standstill import Standing, Standstills
 
 #: Real seconds for which an answer is kept, so that asking often costs nothing.
 _KEPT_S = 1.0
-#: The rules' projection, one cursor for each log (the snapshot's own cursor moves seldom).
-_RULES = re.compile(r"rules(/|$)")
-#: Its cursor moves with the tick of each second; standing still this long (s) is a stall.
-_STALL_S = 15.0
 #: Seconds between two looks of the watch.
 _WATCH_S = 5.0
 _PROCESS_STATES = {
@@ -35,15 +28,6 @@ _PROCESS_STATES = {
     "stopped": PartState.DOWN,
     "down": PartState.DOWN,
 }
-
-
-@dataclass(slots=True)
-class _Seen:
-    """Where a cursor is, and since when (s) it has been seen there."""
-
-    position: int
-    moved: float
-    ever_moved: bool = False
 
 
 class HealthService:
@@ -57,6 +41,7 @@ class HealthService:
         *,
         series_kind: str,
         broker_connected: Callable[[], bool] | None,
+        now_ms: Callable[[], int],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._records = records
@@ -65,7 +50,10 @@ class HealthService:
         self._series_kind = series_kind
         self._broker_connected = broker_connected
         self._monotonic = monotonic
-        self._cursors: dict[str, _Seen] = {}
+        self._now_ms = now_ms
+        self._standstills = Standstills(monotonic, now_ms)
+        self._still: dict[str, int] = {}
+        self._told: frozenset[str] | None = None
         self._kept: tuple[float, list[Part]] | None = None
         self._lock = threading.Lock()
 
@@ -74,8 +62,26 @@ class HealthService:
         with self._lock:
             now = self._monotonic()
             if self._kept is None or now - self._kept[0] >= _KEPT_S:
-                self._kept = (now, self._look(now))
+                self._kept = (now, self._look())
             return self._kept[1]
+
+    def still(self) -> dict[str, int]:
+        """Return each site whose rules stand still, and when (ms of the run) they last moved."""
+        self.parts()
+        return self._still
+
+    def tell(self) -> None:
+        """Put it into the live sequence when other sites stand still than before."""
+        still = self.still()
+        if self._told is None:
+            with self._records.reading() as session:
+                last = changes.last_of(session, "standstill")
+            self._told = frozenset(() if last is None else last["sites"])
+        if self._told == still.keys():
+            return
+        with self._records.session() as session:
+            changes.append_change(session, "standstill", "rules", {"sites": still}, self._now_ms())
+        self._told = frozenset(still)
 
     def forget(self) -> None:
         """Make the next question look again."""
@@ -85,7 +91,8 @@ class HealthService:
     async def watch(self) -> None:
         """Look every few seconds, so that what stands still is seen to stand still."""
         while True:
-            await anyio.to_thread.run_sync(self.parts)
+            with contextlib.suppress(StoreUnavailableError):  # a part of its own says so
+                await anyio.to_thread.run_sync(self.tell)
             with contextlib.suppress(StoreUnavailableError):  # noted by the service itself
                 await self._series.run(lambda reader: reader.count(0, 1))
             await asyncio.sleep(_WATCH_S)
@@ -101,7 +108,7 @@ class HealthService:
             state, message = PartState.UNKNOWN, "not asked yet"
         return SeriesState(kind=kind, state=state, message=message)
 
-    def _look(self, now: float) -> list[Part]:
+    def _look(self) -> list[Part]:
         series = self.series_state()
         parts = [
             Part(name="series", state=series.state, message=series.message or series.kind),
@@ -111,8 +118,7 @@ class HealthService:
         try:
             with self._records.reading() as session:
                 rows = processes.list_processes(session)
-                found = session.execute(select(CursorRow.projector, CursorRow.position))
-                cursors = {row.projector: row.position for row in found}
+                standings = self._standstills.look(session)
         except StoreUnavailableError:
             records = Part(
                 name="records", state=PartState.DOWN, message="the database does not answer"
@@ -122,7 +128,7 @@ class HealthService:
         return [
             records,
             *parts,
-            self._rules({name: at for name, at in cursors.items() if _RULES.match(name)}, now),
+            self._rules(standings),
             *self._processes(rows),
         ]
 
@@ -142,25 +148,25 @@ class HealthService:
             return Part(name="mqtt", state=PartState.OK, message="connected")
         return Part(name="mqtt", state=PartState.DOWN, message="not connected")
 
-    def _rules(self, cursors: dict[str, int], now: float) -> Part:
-        """Tell whether the rules' projection moves; each log that there ever was has a cursor."""
-        for name, position in cursors.items():
-            seen = self._cursors.setdefault(name, _Seen(position, now))
-            if position != seen.position:
-                seen.position, seen.moved, seen.ever_moved = position, now, True
-        if not cursors:
+    def _rules(self, standings: list[Standing]) -> Part:
+        """Tell whether the rules of all sites move."""
+        still = [standing for standing in standings if standing.is_still]
+        self._still = {site: each.since for each in still for site in each.sites}
+        if not standings:
             return Part(
                 name="rules", state=PartState.UNKNOWN, message="no projection has written yet"
             )
-        newest = max((self._cursors[name] for name in cursors), key=lambda seen: seen.moved)
-        still = now - newest.moved
-        if still >= _STALL_S:
-            state, message = PartState.DOWN, f"has stood at {newest.position} for {still:.0f} s"
-        elif newest.ever_moved:
-            state, message = PartState.OK, f"at {newest.position}"
-        else:
-            state, message = PartState.UNKNOWN, f"at {newest.position}; not seen to move yet"
-        return Part(name="rules", state=state, message=message)
+        if still:
+            where = [
+                (f"{', '.join(each.sites)}: " if len(standings) > 1 else "")
+                + f"has stood at {each.position} for {each.still_s:.0f} s"
+                for each in still
+            ]
+            return Part(name="rules", state=PartState.DOWN, message="; ".join(where))
+        at = ", ".join(str(each.position) for each in standings)
+        if all(each.ever_moved for each in standings):
+            return Part(name="rules", state=PartState.OK, message=f"at {at}")
+        return Part(name="rules", state=PartState.UNKNOWN, message=f"at {at}; not seen to move yet")
 
     def _processes(self, rows: list[dict[str, Any]]) -> list[Part]:
         if not rows:

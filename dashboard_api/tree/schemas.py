@@ -6,7 +6,7 @@ from typing import Any
 
 from core.contracts.colours import Colour
 from core.contracts.topology import Datum, Level, SiteKind
-from dashboard_api.schemas import Names, Schema, example
+from dashboard_api.schemas import Ms, Names, Schema, example
 
 _NODE: dict[str, Any] = {
     "id": "jinxiu-b1",
@@ -77,6 +77,7 @@ class Tree(Schema):
             "datum": "wgs84",
             "coverage_minimum": 0.5,
             "nodes": [_NODE],
+            "still": {},
             "groups": [
                 {
                     "id": "towers",
@@ -90,5 +91,7 @@ class Tree(Schema):
     datum: Datum | None
     """None while no topology has been activated."""
     coverage_minimum: float | None
+    still: dict[str, Ms]
+    """Sites whose rules stand still, with when these last moved: nothing is known of them since."""
     nodes: list[TreeNode]
     groups: list[TreeGroup]

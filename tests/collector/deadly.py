@@ -1,7 +1,8 @@
 """A companion, or a collector's projections over a folder, that a marker in an event kills.
 
-Usage: ``python -m tests.collector.deadly FOLDER`` folds the log there to its end; with a number
-in its place it is a companion's process (see collector/companion_process.py).
+Usage: ``python -m tests.collector.deadly FOLDER [RECORDS]`` folds the log there to its end, into
+the records at an address where one is given. With a number in place of the folder it is a
+companion's process (see collector/companion_process.py).
 """
 
 from __future__ import annotations
@@ -49,6 +50,6 @@ if __name__ == "__main__":
     else:
         from tests.collector.works import Works
 
-        works = Works(Path(sys.argv[1]))
+        works = Works(Path(sys.argv[1]), *sys.argv[2:])
         works.settle()
         works.close()

@@ -10,6 +10,7 @@ from typing import Any
 from collector.adoptions import Adoptions
 from collector.feed import Chunk
 from collector.ingest import Ingest
+from collector.media_projection import MediaProjection
 from collector.replays import Replays
 from collector.rules_projection import RulesProjection
 from collector.series_projection import SeriesProjection
@@ -20,6 +21,7 @@ from core.contracts.log import LogEntry, decode_entry
 from core.runtime.link import Message
 from core.runtime.settings import RecordsSettings, SeriesSettings, Settings
 from core.storage.journal import Journal, OnFull
+from core.storage.media import MediaStore
 from core.storage.records import Records, conservation, ledger, letters, refusals
 from core.storage.records.accounts import Who
 from core.storage.records.conservation import Law
@@ -131,6 +133,22 @@ class Office(ByHand):
     def crash(self) -> None:
         """End without folding what is left."""
         self.ingest.stop()
+        self.series.close()
+        self.journal.close()
+
+    def rest(self) -> None:
+        """End in good order: all is stored and counted."""
+        self.ingest.stop()
+        self.fold()
+        media = MediaProjection(
+            MediaStore(self.settings.data / "media"), self.records, self.clock, self.journal.epoch
+        )
+        if entries := self.logged(media.open()):
+            media.apply(Chunk(entries, entries[-1].pos))
+        for projection in (self.rules, self.series, media):
+            projection.rest()
+            self.journal.advance(projection.name, projection.needed_after())
+        self.rules.close()
         self.series.close()
         self.journal.close()
 

@@ -29,6 +29,7 @@ from core.storage.records import Records, conservation, ledger, projection, tenu
 from core.storage.records.conservation import Law
 from core.storage.records.ledger import DAY_MS
 from rules.builtin import builtin
+from rules.handover import inherit
 from tests.collector.office import EDGE, EPOCH, FOREVER, SITE, ByHand, FakeClock
 from tests.wire.harness import topology
 
@@ -136,6 +137,9 @@ class Collector(ByHand):
             taken = tenures.take(session, SITE, name, log_id)
             assert taken is not None
             ledger.succeed(session, SITE, taken.log, log_id, clock.now_ms())
+            if taken.snapshot is not None:
+                state = inherit(taken.snapshot).snapshot
+                projection.save_cursor(session, f"rules-snapshot/{log_id}", 0, state)
         tenure = Tenure(SITE, taken.term, taken.lanes, {})
         self.holding = Holding(records, clock, tenure, log_id)
         adoptions = Adoptions(records, self.journal, clock, builtin(), partial(merge, town.tree))

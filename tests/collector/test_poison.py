@@ -53,11 +53,23 @@ def logged() -> Iterator[list[Any]]:
 
 
 @pytest.fixture
-def works(tmp_path: Path, template: Path) -> Iterator[Works]:
-    shutil.copy(template, tmp_path / "records.sqlite")
-    works = Works(tmp_path)
+def works(tmp_path: Path, template: Path, request: pytest.FixtureRequest) -> Iterator[Works]:
+    """With records in SQLite, or as a test's own parameter says."""
+    url = None
+    if getattr(request, "param", "sqlite") == "postgresql":
+        url = str(request.getfixturevalue("postgresql_database"))
+    else:
+        shutil.copy(template, tmp_path / "records.sqlite")
+    works = Works(tmp_path, url)
     yield works
     works.close()
+
+
+on_both = pytest.mark.parametrize(
+    "works",
+    ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)],
+    indirect=True,
+)
 
 
 def is_poison(event: Event) -> bool:
@@ -132,6 +144,7 @@ def store_crashes() -> Iterator[None]:
 CRASHES = {"rules": rules_crash, "decoder": decoder_crashes, "store": store_crashes}
 
 
+@on_both
 def test_an_event_that_crashes_the_rules_is_left_out_and_the_rest_of_its_batch_is_used(
     works: Works,
 ) -> None:
@@ -194,6 +207,7 @@ def entries(works: Works, leave_out: set[int]) -> list[LogEntry]:
     return found
 
 
+@on_both
 def test_what_crashes_the_decoder_becomes_one_letter_of_all_readers(works: Works) -> None:
     works.batch(1.0)
     pos = works.batch(2.0, POISON, 3.0)
@@ -211,6 +225,7 @@ def test_what_crashes_the_decoder_becomes_one_letter_of_all_readers(works: Works
         assert works.counted() == 1
 
 
+@on_both
 def test_what_crashes_the_store_is_refused_by_it_and_the_rules_have_it(works: Works) -> None:
     works.batch(1.0)
     works.batch(2.0, POISON, 3.0)
@@ -415,6 +430,7 @@ def test_exactly_the_poison_is_left_out_wherever_it_lies(
 
 
 @pytest.mark.crash
+@on_both
 def test_what_kills_the_process_each_time_is_left_out(works: Works, tmp_path: Path) -> None:
     works.batch(1.0, 2.0)
     pos = works.batch(3.0, POISON, 4.0)
@@ -423,8 +439,11 @@ def test_what_kills_the_process_each_time_is_left_out(works: Works, tmp_path: Pa
     deaths = 0
     # The series store dies of it, too; each finds it for itself, whoever dies first.
     works.journal.close()
+    command = [sys.executable, "-m", "tests.collector.deadly", str(tmp_path)]
+    if works.records.dialect == "postgresql":
+        command.append(works.settings.records_url)
     while True:
-        ended = subprocess.run([sys.executable, "-m", "tests.collector.deadly", str(tmp_path)])
+        ended = subprocess.run(command)
         if ended.returncode == 0:
             break
         assert ended.returncode == -signal.SIGKILL
@@ -442,6 +461,7 @@ def test_what_kills_the_process_each_time_is_left_out(works: Works, tmp_path: Pa
 
 
 @pytest.mark.crash
+@on_both
 def test_what_kills_the_companion_each_time_is_left_out(
     works: Works, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from collector.rules_projection import RulesProjection
 from collector.series_projection import SeriesProjection
 from core.contracts.codec import encode
 from core.contracts.log import ACTIVATION, Activation, batch_lane
-from core.runtime.settings import Settings
+from core.runtime.settings import RecordsSettings, Settings
 from core.storage.journal import Append, Journal, OnFull
 from core.storage.media import MediaStore
 from core.storage.records import Records, counters, refusals
@@ -30,8 +30,8 @@ LANE = batch_lane(SITE, EDGE, EPOCH, "reading")
 class Works:
     """A log and the projections that follow it in their threads, as a collector has them."""
 
-    def __init__(self, folder: Path) -> None:
-        self.settings = Settings(data=folder)
+    def __init__(self, folder: Path, records_url: str | None = None) -> None:
+        self.settings = Settings(data=folder, records=RecordsSettings(url=records_url))
         self.clock = FakeClock()
         self.records = Records(self.settings.records_url).open()
         self.journal = Journal(

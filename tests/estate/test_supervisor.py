@@ -37,6 +37,26 @@ def test_a_process_that_dies_is_told_of_and_restarted(tmp_path: Path) -> None:
     assert told[-1].state == "stopped"
 
 
+def test_a_process_that_hangs_is_killed_and_restarted(tmp_path: Path) -> None:
+    told: list[ProcessState] = []
+    supervisor = Supervisor(tmp_path, told.append, hang_s=8)
+    variables = {"ESTATE_DATA": str(tmp_path / "data"), "ESTATE_BROKER__PORT": "0"}
+    supervisor.start(ProcessSpec("worker", ("worker",), variables))
+    first = supervisor.pid("worker")
+    assert first is not None
+    log = tmp_path / "worker.log"
+    until(lambda: "runs" in log.read_text(), supervisor)  # it has said that it works
+    os.kill(first, signal.SIGSTOP)
+    until(
+        lambda: any(state.restarts == 1 and state.state == "running" for state in told), supervisor
+    )
+    assert [state.message for state in told if state.state == "down"] == [
+        "it hung for 8 s and was killed"
+    ]
+    assert supervisor.pid("worker") != first
+    supervisor.stop()
+
+
 def test_what_cannot_start_backs_off_and_says_why(tmp_path: Path) -> None:
     told: list[ProcessState] = []
     supervisor = Supervisor(tmp_path, told.append)

@@ -6,6 +6,7 @@ import asyncio
 import math
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -71,6 +72,8 @@ class Site:
     clock: ScaledClock
     topology: Topology
     started: ApiApp | None = None
+    skipped_s: float = 0.0
+    """How much longer the API has been waiting than it has."""
 
     @property
     def app(self) -> ApiApp:
@@ -84,10 +87,15 @@ class Site:
     def start(self) -> None:
         """Start the API; after the first time on the port that it had."""
         cheap = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-        app = ApiApp(self.settings, self.clock, mqtt=False, passwords=cheap)
+        app = ApiApp(
+            self.settings, self.clock, mqtt=False, passwords=cheap, monotonic=self._monotonic
+        )
         asyncio.run_coroutine_threadsafe(app.start(), self.loop).result(20)
         self.started = app
         self.settings.api.port = app.port
+
+    def _monotonic(self) -> float:
+        return time.monotonic() + self.skipped_s
 
     def stop(self) -> None:
         """Stop the API, if it runs."""

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from core.storage.records import ledger
+from core.storage.records import ledger, projection
 from tests.web.accounts import accounts
 from tests.web.harness import LIFT, METER, Site, Watched, readings, trouble, until, watching
 
@@ -168,6 +168,33 @@ def test_the_system_page_says_what_a_dead_collector_leaves_unknown(
     expect(page.get_by_test_id("law-today")).not_to_contain_text("中断")
     page.get_by_test_id("language").click()
     expect(month).to_contain_text("24 held that nobody has settled")
+
+
+def test_a_collector_that_stands_still_makes_the_picture_grey_and_says_so(
+    watched: Watched, site: Site
+) -> None:
+    accounts(site)
+    health = site.app.services.health
+    with site.records.session() as session:
+        projection.save_cursor(session, "rules/log", 1, None)
+    health.forget()
+    health.parts()
+    page = watched.page
+    page.goto("/")
+    building = page.locator('[data-place="jinxiu-b1"]').first
+    expect(building).to_have_attribute("data-colour", "green")
+    site.skipped_s = 60
+    health.forget()
+    expect(page.get_by_test_id("stale")).to_contain_text("的采集器自")
+    expect(building).to_have_attribute("data-colour", "grey")
+    page.goto("/system")
+    expect(page.get_by_test_id("edges")).not_to_contain_text("在线")
+    expect(page.get_by_test_id("conservation")).to_contain_text("此后那里未再记账")
+    with site.records.session() as session:
+        projection.save_cursor(session, "rules/log", 2, None)
+    page.goto("/")
+    expect(page.get_by_test_id("stale")).to_have_count(0)
+    expect(building).to_have_attribute("data-colour", "green")
 
 
 def test_accounts_that_cannot_be_read_are_said_to_be_old(watched: Watched, site: Site) -> None:

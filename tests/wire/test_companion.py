@@ -92,6 +92,33 @@ def test_a_killed_companion_is_started_anew_and_nothing_is_lost_or_doubled(
     run(main())
 
 
+def test_a_companion_that_hangs_is_killed_and_started_anew(
+    mosquitto: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collector.companion.HANG_S", 3.0)
+
+    async def main() -> None:
+        collector = Collector(tmp_path, mosquitto, "c-4", collector=BOTH)
+        edge = SyntheticEdge(tmp_path, mosquitto, "c-4")
+        await collector.start()
+        await edge.start()
+        await edge.emit_many(100)
+        await until(edge.drained, "the outbox is empty")
+        await collector.settle()  # so it has said how it stands
+        (pid,) = companions(os.getpid())
+        os.kill(pid, signal.SIGSTOP)
+        await edge.emit_many(500, seed=1)
+        await until(lambda: companions(os.getpid()) not in ([], [pid]), "another one runs")
+        await until(edge.drained, "the outbox is empty")
+        await collector.settle()
+        assert len(collector.logged(*KINDS)) == 600
+        assert collector.stored() == sum(collector.logged().values())
+        await edge.stop()
+        await collector.stop()
+
+    run(main())
+
+
 def test_what_the_companion_has_stored_lets_the_log_be_trimmed(
     mosquitto: Server, tmp_path: Path
 ) -> None:

@@ -1,7 +1,8 @@
 """Closes days of the conservation law's accounts: asks the series store what it holds of them.
 
 A day is asked when it is over, and again when late data came for it. What the store let go by its
-retention stays as it was last found. Hours of a few days ago become one line a day.
+retention stays as it was last found. Hours of a few days ago become one line a day. Of logs that
+were over by then nothing but their lines is kept.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ def job(tools: Tools) -> Job:
     def run(now_ms: int) -> str:
         with records.session() as session:
             joined = ledger.join_hours(session, now_ms - _HOURS_MS)
+            ledger.forget_tenures(session, now_ms - _HOURS_MS)
         kept = now_ms // DAY_MS - retention + 1
         with records.reading() as session:
             days = ledger.open_days(session, kept, (now_ms - _GRACE_MS) // DAY_MS - 1)[:_AT_ONCE]

@@ -7,14 +7,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.contracts.errors import InUseError
 from core.runtime.settings import Settings
 from core.storage.backup import configuration, resumption
 from core.storage.backup.manifest import BackupError, BackupManifest
+from core.storage.backup.rest import at_rest
 from core.storage.backup.take import DUMP
 from core.storage.backup.verify import verify
 from core.storage.files import sync_file, sync_folder
-from core.storage.locks import FileLock
 from core.storage.records import Records, dump
 
 
@@ -56,6 +55,7 @@ def restore(source: Path, settings: Settings, now_ms: int, *, replace: bool = Fa
 
     Raises:
         BackupError: the backup cannot be trusted, does not fit the settings, or would overwrite.
+        InUseError: something runs on the data folder.
         SettingsError: the records' database holds rows, or is of another kind.
         StoreUnavailableError: a database does not answer.
     """
@@ -68,7 +68,7 @@ def restore(source: Path, settings: Settings, now_ms: int, *, replace: bool = Fa
     try:
         with ExitStack() as held:
             if data.is_dir():
-                _lock(held, data)
+                held.enter_context(at_rest(data))
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir(parents=True, mode=0o700)
             for file in manifest.files:
@@ -96,18 +96,6 @@ def _fit(manifest: BackupManifest, settings: Settings) -> None:
             f"series.kind: the backup's is {manifest.series}, the settings' is "
             f"{settings.series.kind}; set it as it was"
         )
-
-
-def _lock(held: ExitStack, data: Path) -> None:
-    """Hold the folder as its programs would, so that none of them runs or starts."""
-    journals = [data / "collector.sqlite", *data.glob("edges/*/outbox.sqlite")]
-    for path in (data / "estate", *(path for path in journals if path.exists())):
-        lock = FileLock(path)
-        try:
-            lock.acquire()
-        except InUseError:
-            raise BackupError(f"{data}: in use; stop everything that runs on it") from None
-        held.callback(lock.release)
 
 
 def _resume(

@@ -19,7 +19,9 @@ from core.storage.records import counters
 from core.storage.records.models import Change, Counter
 from core.storage.records.sql import execute_many, table
 
-Topic = Literal["alert", "colour", "presence", "edge", "process", "topology", "deadletter"]
+Topic = Literal[
+    "alert", "colour", "presence", "edge", "process", "topology", "deadletter", "standstill"
+]
 
 _SEQUENCE = "change"
 
@@ -69,6 +71,12 @@ def append_changes(session: Session, changes: Sequence[NewChange], at: int) -> i
         ],
     )
     return last
+
+
+def last_of(session: Session, topic: Topic) -> dict[str, Any] | None:
+    """Return what the newest change of a topic carries, None where there is none (any more)."""
+    query = select(Change.payload).where(Change.topic == topic)
+    return session.scalar(query.order_by(Change.seq.desc()).limit(1))
 
 
 def changes_since(session: Session, seq: int, limit: int = 1_000) -> list[LiveChange]:

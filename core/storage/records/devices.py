@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, delete, func, or_, select
+from sqlalchemy import Select, case, delete, func, not_, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from core.contracts.outputs import Presence
@@ -31,6 +32,7 @@ def list_devices(
     q: str | None = None,
     limit: int = 200,
     after: str | None = None,
+    silent: Collection[str] = (),
 ) -> DevicePage:
     """Return a page of devices in the order of their ids.
 
@@ -42,18 +44,20 @@ def list_devices(
         q: only devices whose id, name or model contains this text, whatever the case.
         limit: the page's size.
         after: the last id of the page before.
+        silent: sites whose devices are offline, whatever was said of them last.
     """
     query = _devices().order_by(DeviceRow.id)
     if node is not None:
         query = query.where(in_nodes(DeviceRow.node, node))
     if family is not None:
         query = query.where(DeviceRow.family == family)
-    if presence == Presence.UNKNOWN:
-        query = query.where(
-            or_(PresenceRow.presence.is_(None), PresenceRow.presence == Presence.UNKNOWN.value)
-        )
-    elif presence is not None:
-        query = query.where(PresenceRow.presence == presence)
+    if presence is not None:
+        told = func.coalesce(PresenceRow.presence, Presence.UNKNOWN.value) == presence
+        is_silent = DeviceRow.site.in_(silent)
+        if presence == Presence.OFFLINE:
+            query = query.where(or_(told, is_silent))
+        else:
+            query = query.where(told, not_(is_silent))
     if q:
         columns = (DeviceRow.id, DeviceRow.name_zh, DeviceRow.name_en, DeviceRow.model)
         query = query.where(or_(*(column.icontains(q, autoescape=True) for column in columns)))
@@ -96,14 +100,15 @@ def device_view(device: DeviceRow, state: PresenceRow | None) -> dict[str, Any]:
     }
 
 
-def count_presence(session: Session) -> dict[str, int]:
-    """Return how many devices there are of each presence."""
+def count_presence(session: Session, silent: Collection[str] = ()) -> dict[str, int]:
+    """Return how many devices there are of each presence; ``silent`` as for the list."""
     counts = {presence.value: 0 for presence in Presence}
+    told = case((DeviceRow.site.in_(silent), Presence.OFFLINE.value), else_=PresenceRow.presence)
     rows = session.execute(
-        select(PresenceRow.presence, func.count())
+        select(told, func.count())
         .select_from(DeviceRow)
         .outerjoin(PresenceRow, PresenceRow.device == DeviceRow.id)
-        .group_by(PresenceRow.presence)
+        .group_by(told)
     )
     for presence, count in rows:
         counts[presence or Presence.UNKNOWN.value] += count

@@ -73,6 +73,21 @@ def load(url: str, path: Path, revision: str, *, replace: bool) -> None:
         engine.dispose()
 
 
+def copy(source: Records, url: str, *, draft: Path) -> dict[str, int]:
+    """Copy all rows of a database into an empty one of PostgreSQL, in one transaction.
+
+    They lie in the file ``draft`` meanwhile. Returns how many each table has; raises as
+    :func:`load` does.
+    """
+    try:
+        revision, _ = dump(source, draft)
+        load(url, draft, revision, replace=False)
+    finally:
+        draft.unlink(missing_ok=True)
+    with source.reading() as session:
+        return _counts(session.connection())
+
+
 def _fill(connection: Connection, path: Path) -> None:
     tables = {table.name: table for table in _tables(connection)}
     with gzip.open(path, "rb") as source:
@@ -122,6 +137,13 @@ def _tables(connection: Connection) -> list[Table]:
 
 def _columns(table: Table) -> list[str]:
     return [str(column.name) for column in table.c if column.computed is None]
+
+
+def _counts(connection: Connection) -> dict[str, int]:
+    return {
+        str(table.name): connection.scalar(select(func.count()).select_from(table)) or 0
+        for table in _tables(connection)
+    }
 
 
 def _has_rows(connection: Connection, table: Table) -> bool:

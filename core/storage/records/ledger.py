@@ -17,7 +17,8 @@ from sqlalchemy.orm import Session
 from core.contracts.ledger import HOUR_MS, Line
 from core.storage.records import changes, projection
 from core.storage.records.ledger_models import LedgerDay, LedgerLine, LedgerLog, LedgerTenure
-from core.storage.records.sql import execute_many, table, upsert, upsert_statement
+from core.storage.records.sql import chunks, execute_many, table, upsert, upsert_statement
+from core.storage.records.tenure_models import TenureRow
 
 DAY_MS = 24 * HOUR_MS
 _KEYS = ("start", "log", "site", "edge", "epoch", "lane")
@@ -100,6 +101,22 @@ def succeed(session: Session, site: str, former: str, log: str, now: int) -> Non
         )
     )  # fmt: skip
     session.flush()
+
+
+def leave_all(session: Session, logs: Mapping[str, str], now: int) -> None:
+    """Note that the accounts of one log for all sites are over, each site's as ``logs`` names it.
+
+    The accounts that follow them (:func:`succeed`) then begin where these end; without this note
+    they begin in the midst of things. ``now`` is ms (UTC).
+    """
+    rows = [
+        {
+            "log": log, "site": site, "midway": False, "settled": 0, "kept_at": now,
+            "waiting": [], "ended_at": now, "is_cut": False,
+        }
+        for site, log in logs.items()
+    ]  # fmt: skip
+    upsert(session, LedgerTenure, rows)
 
 
 def settle(
@@ -214,6 +231,28 @@ def open_days(session: Session, first: int, last: int) -> list[int]:
         LedgerDay.found_of.is_distinct_from(LedgerDay.stored),
     )
     return list(session.scalars(query.distinct().order_by(LedgerDay.day)))
+
+
+def forget_tenures(session: Session, before: int) -> int:
+    """Forget which logs there were that were over before a time (ms); return how many.
+
+    Their lines stay. Kept is what an audit of any period still asks for: logs that were cut off or
+    began in the midst of things, each site's last one, and when the accounts began.
+    """
+    here = LedgerTenure
+    over = (
+        here.ended_at < before,
+        here.is_cut.is_(False),
+        here.midway.is_(False),
+        here.log.not_in(select(TenureRow.log)),
+    )
+    gone = list(session.scalars(select(here.log).where(*over)))
+    oldest = select(LedgerLog.log).order_by(LedgerLog.began_at, LedgerLog.log).limit(1)
+    since = session.scalar(oldest)
+    for some in chunks(gone):
+        session.execute(delete(here).where(here.log.in_(some)))
+        session.execute(delete(LedgerLog).where(LedgerLog.log.in_(some), LedgerLog.log != since))
+    return len(gone)
 
 
 def join_hours(session: Session, before: int) -> int:

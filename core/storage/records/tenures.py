@@ -8,7 +8,7 @@ each first takes one row's lock.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,9 +117,14 @@ def beat(
 
 def _list_sites(session: Session, more: Iterable[str]) -> None:
     """Give each site of the topology, and each that somebody names, a row."""
-    sites = set(session.scalars(select(NodeRow.id).where(NodeRow.level == "site"))) | set(more)
+    sites = topology_sites(session) | set(more)
     known = set(session.scalars(select(TenureRow.site)))
     upsert(session, TenureRow, [_free(site) for site in sorted(sites - known)], update=())
+
+
+def topology_sites(session: Session) -> set[str]:
+    """Return the sites of the topology that holds."""
+    return set(session.scalars(select(NodeRow.id).where(NodeRow.level == "site")))
 
 
 def _free(site: str) -> dict[str, Any]:
@@ -159,6 +164,50 @@ def take(session: Session, site: str, name: str, log: str) -> Taken | None:
     row.term += 1
     session.flush()
     return Taken(row.term, row.lanes, snapshot, former, old)
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What the one collector of all sites leaves of a site: ``log`` names it as if it had one."""
+
+    log: str
+    lanes: Lanes
+    snapshot: bytes
+
+
+def check_unbegun(session: Session, sites: Collection[str]) -> None:
+    """Raise :class:`InUseError` where one of several collectors has taken one of these sites."""
+    begun = session.execute(
+        select(TenureRow.site, TenureRow.collector, TenureRow.term)
+        .where(TenureRow.term > 0)
+        .order_by(TenureRow.site)
+    )
+    for site, collector, term in begun:
+        if site in sites:
+            raise InUseError(
+                f"site {site} is not the one collector's any more: {collector or 'another'} has "
+                f"taken it (term {term}) and goes on from what it found; nothing was changed"
+            )
+
+
+def leave_all(session: Session, name: str, left: Mapping[str, Left]) -> None:
+    """Leave every site of the one collector ``name`` to several, as if it had had it for itself.
+
+    The same again changes nothing. Raises :class:`InUseError` where one of them has begun.
+    """
+    counters.add(session, _ORDER, 0)
+    check_unbegun(session, left)
+    now = now_ms(session)
+    rows = [
+        {**_free(site), "collector": name, "log": each.log, "since": now, "lanes": each.lanes}
+        for site, each in left.items()
+    ]
+    upsert(session, TenureRow, rows, update=("collector", "log", "since", "lanes"))
+    snapshots = [
+        {"projector": f"rules-snapshot/{each.log}", "position": 0, "snapshot": each.snapshot}
+        for each in left.values()
+    ]
+    upsert(session, CursorRow, snapshots)
 
 
 def is_current(session: Session, log: str) -> bool:

@@ -31,7 +31,12 @@ def target(postgresql: PostgresServer) -> Iterator[str]:
 
 @pytest.fixture
 def filled(postgresql_database: str) -> str:
-    records = Records(postgresql_database).open()
+    return fill(postgresql_database)
+
+
+def fill(url: str) -> str:
+    """Write something of every kind into the records at an address, and return it."""
+    records = Records(url).open()
     with records.session() as session:
         accounts.create_user(session, "li", "admin", NOW)
         accounts.create_user(session, "王", "viewer", NOW)
@@ -45,7 +50,7 @@ def filled(postgresql_database: str) -> str:
         refusals.add_dead_letters(session, [letter], NOW)
         projection.save_cursor(session, "rules/log", 7, b"\x00state")
     records.close()
-    return postgresql_database
+    return url
 
 
 def rows(url: str) -> dict[str, list[Any]]:

@@ -638,6 +638,8 @@ export interface paths {
         /**
          * The whole tree with its colours
          * @description Return every node, parents before children, with colour and coverage, and the groups.
+         *
+         *     Where a site's rules stand still (its collector is dead or hangs) the site is grey.
          */
         get: operations["read_tree"];
         put?: never;
@@ -1969,6 +1971,7 @@ export interface components {
          *       "drained": true,
          *       "epoch": "7d4a1d5e-0b1f-4c1e-9f0e-7f0f4b0c2a11",
          *       "id": "jinxiu-b1",
+         *       "known": true,
          *       "name": {
          *         "en": "Building 1 edge",
          *         "zh": "1号楼边缘"
@@ -1998,6 +2001,11 @@ export interface components {
             epoch: string | null;
             /** Id */
             id: string;
+            /**
+             * Known
+             * @description False while its site's collector stands still: what is said of it is from before.
+             */
+            known: boolean;
             name: components["schemas"]["Names"];
             /** Online */
             online: boolean;
@@ -2359,6 +2367,19 @@ export interface components {
              * @description Where the stream goes on.
              */
             seq: number;
+        };
+        /**
+         * LiveStandstill
+         * @description `standstill`: other sites' rules stand still than before; load tree and devices.
+         */
+        LiveStandstill: {
+            /**
+             * Sites
+             * @description Each of them with when its rules last moved.
+             */
+            sites: {
+                [key: string]: number;
+            };
         };
         /**
          * LiveTopology
@@ -2938,7 +2959,8 @@ export interface components {
          *           "site_kind": null,
          *           "total": 12
          *         }
-         *       ]
+         *       ],
+         *       "still": {}
          *     }
          */
         Tree: {
@@ -2950,6 +2972,13 @@ export interface components {
             groups: components["schemas"]["TreeGroup"][];
             /** Nodes */
             nodes: components["schemas"]["TreeNode"][];
+            /**
+             * Still
+             * @description Sites whose rules stand still, with when these last moved: nothing is known of them since.
+             */
+            still: {
+                [key: string]: number;
+            };
         };
         /**
          * TreeGroup
@@ -3207,6 +3236,7 @@ export type LiveEdge = components['schemas']['LiveEdge'];
 export type LiveHello = components['schemas']['LiveHello'];
 export type LivePresence = components['schemas']['LivePresence'];
 export type LiveReset = components['schemas']['LiveReset'];
+export type LiveStandstill = components['schemas']['LiveStandstill'];
 export type LiveTopology = components['schemas']['LiveTopology'];
 export type Loss = components['schemas']['Loss'];
 export type LossPage = components['schemas']['LossPage'];
@@ -4476,7 +4506,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Server-sent events: `hello` first, then `alert`, `colour`, `presence`, `edge`, `process`, `topology` and `deadletter` as they happen; `reset` when what was missed is no longer kept. `id` is the number in the live sequence. */
+            /** @description Server-sent events: `hello` first, then `alert`, `colour`, `presence`, `edge`, `process`, `topology`, `deadletter` and `standstill` as they happen; `reset` when what was missed is no longer kept. `id` is the number in the live sequence. */
             200: {
                 headers: {
                     [name: string]: unknown;

@@ -4,13 +4,15 @@ import { computed, reactive, readonly, type ComputedRef, type DeepReadonly } fro
 import { get } from "@/api/client";
 import type { Device, DevicePage, Presence, Tree, TreeNode } from "@/api/types";
 
-import { inLocale } from "./preferences";
+import { inLocale, usePreferences } from "./preferences";
 
 interface EstateStore {
   nodes: Record<string, TreeNode>;
   children: Record<string, string[]>;
   datum: string;
   coverageMinimum: number;
+  /** Sites whose rules stand still, with when they last moved: nothing is known of them since. */
+  still: Record<string, number>;
   site: string | null;
   devices: Record<string, Device>;
   /** More devices exist than were loaded for the map. */
@@ -19,10 +21,11 @@ interface EstateStore {
 }
 
 const PAGE = 500;
+const preferences = usePreferences();
 const MOST_DEVICES = 3_000;
 
 const store = reactive<EstateStore>({
-  nodes: {}, children: {}, datum: "", coverageMinimum: 0, site: null, devices: {},
+  nodes: {}, children: {}, datum: "", coverageMinimum: 0, still: {}, site: null, devices: {},
   devicesCut: false, loaded: false,
 });
 let treeSequence = 0;
@@ -38,7 +41,8 @@ export async function loadTree(): Promise<number> {
   }
   treeSequence = sequence ?? 0;
   Object.assign(store, {
-    nodes, children, datum: body.datum, coverageMinimum: body.coverage_minimum, loaded: true,
+    nodes, children, datum: body.datum, coverageMinimum: body.coverage_minimum, still: body.still,
+    loaded: true,
   });
   if (store.site === null || nodes[store.site] === undefined) {
     store.site = body.nodes.find((node) => node.level === "site")?.id ?? null;
@@ -113,6 +117,14 @@ export const street: ComputedRef<TreeNode | null> = computed(
 export const shownSite: ComputedRef<TreeNode | null> = computed(() =>
   store.site === null ? null : (store.nodes[store.site] ?? null),
 );
+
+/** What stands still, in words, and since when; null while all rules move. */
+export const standstill: ComputedRef<{ sites: string; since: number } | null> = computed(() => {
+  const still = Object.entries(store.still);
+  if (still.length === 0) return null;
+  const names = still.map(([id]) => inLocale(store.nodes[id]?.name) || id);
+  return { sites: names.join(preferences.locale === "zh" ? "、" : ", "), since: Math.min(...still.map(([, at]) => at)) };
+});
 
 /** Every node below one, itself included. */
 export function within(id: string): Set<string> {

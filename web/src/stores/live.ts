@@ -39,7 +39,7 @@ function apply({ sequence, topic, payload }: Change): void {
   if (topic === "alert") applyAlert(sequence, payload);
   else if (topic === "colour") applyColour(sequence, payload);
   else if (topic === "presence") applyPresence(sequence, payload);
-  else if (topic === "topology") void loadTree().then(loadDevices).catch(fail);
+  else if (topic === "topology" || topic === "standstill") void loadTree().then(loadDevices).catch(fail);
   listeners.get(topic)?.forEach((listener) => {
     listener(payload);
   });
