@@ -109,7 +109,7 @@ def _apply_segment(
     alerts: list[AlertOutput] = []
     colours: dict[str, _Row] = {}
     history: dict[tuple[str, int], _Row] = {}
-    presence: dict[str, _Row] = {}
+    presence: dict[str, list[PresenceOutput]] = {}
     edges: dict[str, list[EdgeOutput]] = {}
     losses: dict[tuple[str, int, int], _Row] = {}
     unknown: list[UnknownOutput] = []
@@ -119,7 +119,7 @@ def _apply_segment(
         elif isinstance(output, ColourOutput):
             colours[output.node] = history[output.node, output.at] = asdict(output)
         elif isinstance(output, PresenceOutput):
-            presence[output.device] = asdict(output)
+            presence.setdefault(output.device, []).append(output)
         elif isinstance(output, EdgeOutput):
             edges.setdefault(output.edge, []).append(output)
         elif isinstance(output, LossOutput):
@@ -140,7 +140,7 @@ def _apply_segment(
             history |= {(node, row["at"]): row for node, row in added.items()}
     upsert(session, ColourChange, list(history.values()))
     told += _store(session, NodeColour, "colour", colours)
-    told += _store(session, PresenceRow, "presence", presence)
+    told += _store(session, PresenceRow, "presence", _fold_presence(session, presence))
     told += _store(session, EdgeState, "edge", _fold_edges(session, edges))
     upsert(session, DeclaredLoss, list(losses.values()))
     quarantine.tally(session, unknown)
@@ -181,6 +181,22 @@ def _stored(session: Session, model: type[Base], ids: Any) -> dict[str, _Row]:
         for row in session.execute(select(target).where(key.in_(some))).mappings():
             found[row[key]] = dict(row)
     return found
+
+
+def _fold_presence(session: Session, outputs: dict[str, list[PresenceOutput]]) -> dict[str, _Row]:
+    """Return each device's row; ``at`` is when its presence last became what it is.
+
+    Another cause or another learned interval is no other presence.
+    """
+    stored = _stored(session, PresenceRow, outputs)
+    folded: dict[str, _Row] = {}
+    for device, steps in outputs.items():
+        row = stored.get(device, {})
+        for step in steps:
+            is_same = row.get("presence") == step.presence
+            row = asdict(step) | ({"at": row["at"]} if is_same else {})
+        folded[device] = row
+    return folded
 
 
 def _fold_edges(session: Session, outputs: dict[str, list[EdgeOutput]]) -> dict[str, _Row]:
