@@ -139,9 +139,11 @@ def _apply_segment(
             colours |= added
             history |= {(node, row["at"]): row for node, row in added.items()}
     upsert(session, ColourChange, list(history.values()))
-    told += _store(session, NodeColour, "colour", colours)
-    told += _store(session, PresenceRow, "presence", _fold_presence(session, presence))
-    told += _store(session, EdgeState, "edge", _fold_edges(session, edges))
+    told += _store(session, NodeColour, "colour", colours, _stored(session, NodeColour, colours))
+    said = _stored(session, PresenceRow, presence)
+    told += _store(session, PresenceRow, "presence", _fold_presence(presence, said), said)
+    known = _stored(session, EdgeState, edges)
+    told += _store(session, EdgeState, "edge", _fold_edges(edges, known), known)
     upsert(session, DeclaredLoss, list(losses.values()))
     quarantine.tally(session, unknown)
     return told
@@ -164,10 +166,13 @@ def _apply_topology(session: Session, output: TopologyOutput) -> list[NewChange]
 
 
 def _store(
-    session: Session, model: type[Base], topic: Topic, wanted: dict[str, _Row]
+    session: Session,
+    model: type[Base],
+    topic: Topic,
+    wanted: dict[str, _Row],
+    stored: dict[str, _Row],
 ) -> list[NewChange]:
     """Write the rows that differ from the stored ones; return their changes."""
-    stored = _stored(session, model, wanted)
     fresh = {key: row for key, row in wanted.items() if stored.get(key) != row}
     upsert(session, model, list(fresh.values()))
     return [NewChange(topic, key, row) for key, row in fresh.items()]
@@ -183,12 +188,13 @@ def _stored(session: Session, model: type[Base], ids: Any) -> dict[str, _Row]:
     return found
 
 
-def _fold_presence(session: Session, outputs: dict[str, list[PresenceOutput]]) -> dict[str, _Row]:
+def _fold_presence(
+    outputs: dict[str, list[PresenceOutput]], stored: dict[str, _Row]
+) -> dict[str, _Row]:
     """Return each device's row; ``at`` is when its presence last became what it is.
 
     Another cause or another learned interval is no other presence.
     """
-    stored = _stored(session, PresenceRow, outputs)
     folded: dict[str, _Row] = {}
     for device, steps in outputs.items():
         row = stored.get(device, {})
@@ -199,9 +205,8 @@ def _fold_presence(session: Session, outputs: dict[str, list[PresenceOutput]]) -
     return folded
 
 
-def _fold_edges(session: Session, outputs: dict[str, list[EdgeOutput]]) -> dict[str, _Row]:
+def _fold_edges(outputs: dict[str, list[EdgeOutput]], stored: dict[str, _Row]) -> dict[str, _Row]:
     """Return each edge's row; ``since`` is when (online, epoch) last became what it is."""
-    stored = _stored(session, EdgeState, outputs)
     folded: dict[str, _Row] = {}
     for edge, steps in outputs.items():
         row = stored.get(edge)
