@@ -14,6 +14,7 @@ from pathlib import Path
 from collector.caution import Notebook
 from collector.companion import Advance, Start, States, Usage
 from collector.followers import Followers, store_projections
+from collector.series_projection import SeriesProjection
 from core.contracts.errors import InUseError
 from core.runtime import logs, memory
 from core.runtime.lifecycle import settle
@@ -87,7 +88,9 @@ def main(handle: int) -> None:
     records.open()
     projections = store_projections(start.settings, records, start.clock, start.log_id)
     notebook = Notebook(records, start.log_id, start.clock)
-    followers = Followers(told, projections, notebook, times=_TIMES)
+    # A file needs nobody to wait for it: reading ahead would only take turns with writing.
+    ahead = frozenset({SeriesProjection.name} if start.settings.series.kind == "influxdb" else ())
+    followers = Followers(told, projections, notebook, times=_TIMES, ahead=ahead)
     followers.start()
     settle()
     stopped = threading.Event()

@@ -58,7 +58,10 @@ def at_once(stops: Iterable[Callable[[], None]]) -> None:
 
 
 class Followers:
-    """Projections that follow one log, each in a thread of its own; ``times`` as in a feed."""
+    """Projections that follow one log, each in a thread of its own.
+
+    ``times`` as in a feed; those that ``ahead`` names have the log read ahead for them.
+    """
 
     def __init__(
         self,
@@ -67,13 +70,25 @@ class Followers:
         notebook: Notebook,
         *,
         times: int = 1,
+        ahead: frozenset[str] = frozenset(),
     ) -> None:
         alike = sum(
             each.families is None or each.families >= EVENT_FAMILIES for each in projections
         )
         decoded = DecodedEntries() if alike > 1 else None
         self._projectors = [
-            Projector(each, Feed(log, each.families, decoded, times=times), notebook)
+            Projector(
+                each,
+                Feed(
+                    log,
+                    each.families,
+                    decoded,
+                    most_bytes=each.most_bytes,
+                    times=times,
+                    ahead=each.name in ahead,
+                ),
+                notebook,
+            )
             for each in projections
         ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from collector.feed import Chunk
+from collector.feed import FOR_STORES, Chunk
 from collector.settlement import Settlement
 from collector.tally import tally
 from collector.tenure import steady_letters
@@ -24,6 +24,7 @@ class MediaProjection:
 
     name = "media"
     families: frozenset[str] | None = frozenset({MEDIA})
+    most_bytes = FOR_STORES
 
     def __init__(
         self,

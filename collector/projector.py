@@ -28,10 +28,14 @@ _DRAIN_S = 1.0
 
 
 class Projection(Protocol):
-    """One projection of the log; ``families`` are the lanes' that it wants, None: all."""
+    """One projection of the log; ``families`` are the lanes' that it wants, None: all.
+
+    ``most_bytes`` of the log are about what it is best given at once.
+    """
 
     name: str
     families: frozenset[str] | None
+    most_bytes: int
 
     def open(self) -> int:
         """Open the store and return the position to go on from."""
@@ -194,6 +198,8 @@ class Projector:
                 if chunk is None:
                     chunk = self._feed.decode(raws, caution.before if step.is_fine else None)
                 caution.uses(step)
+                if step.limit is None:
+                    self._feed.read_ahead(raws[-1].pos)
                 if not is_applied:
                     self._projection.apply(chunk)
                     is_applied = True

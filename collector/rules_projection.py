@@ -9,7 +9,7 @@ from collections.abc import Callable
 import structlog
 from sqlalchemy.orm import Session
 
-from collector.feed import Chunk
+from collector.feed import FOR_RULES, Chunk
 from collector.holding import Holding
 from collector.refused import rules_letters
 from collector.tally import tally
@@ -50,6 +50,7 @@ class RulesProjection:
 
     name = "rules"
     families: frozenset[str] | None = None
+    most_bytes = FOR_RULES
 
     def __init__(
         self,

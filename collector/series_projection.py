@@ -8,7 +8,7 @@ from operator import attrgetter
 
 import structlog
 
-from collector.feed import Chunk
+from collector.feed import FOR_STORES, Chunk
 from collector.settlement import Settlement
 from collector.tally import tally
 from core.contracts.codec import Event, encode
@@ -33,6 +33,7 @@ class SeriesProjection:
 
     name = "series"
     families: frozenset[str] | None = EVENT_FAMILIES
+    most_bytes = FOR_STORES
 
     def __init__(
         self,

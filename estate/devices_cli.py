@@ -31,6 +31,11 @@ def unknown(settings_file: SettingsFile = None) -> None:
                 kinds = ", ".join(f"{kind} {n}" for kind, n in sorted(item["kinds"].items()))
                 what = "edge" if item["is_edge"] else "device"
                 typer.echo(f"{item['id']}  ({what} on {item['source']})")
+                if item["owner"] is not None:
+                    typer.echo(
+                        f"    is {item['owner']}'s: somebody else speaks for it, and no rule "
+                        "takes that"
+                    )
                 typer.echo(
                     f"    {_time(item['first_seen'])} to {_time(item['last_seen'])}: {kinds}"
                 )

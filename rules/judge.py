@@ -62,7 +62,12 @@ class Judge:
             is_own = subject.site == site
         else:
             is_own = subject.edge_id == edge.id
-        if not is_own or not subject.suits(event.kind):
+        if not is_own:
+            # Somebody speaks for a device that is another's: that is to be seen, not believed.
+            self._count("foreign_devices")
+            self._live.outputs.append(self._strange(event, edge, site))
+            return None
+        if not subject.suits(event.kind):
             self._count("foreign_devices")
             return None
         return subject

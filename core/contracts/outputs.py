@@ -139,7 +139,8 @@ class TopologyOutput:
 class UnknownOutput:
     """A device or an edge that the topology does not name has spoken, once.
 
-    ``edge`` is who brought it, None for a plain event; ``edge_known`` whether the topology
+    Or a device that it names has, by another edge or at another site than are its own. ``edge`` is
+    who brought it, None for a plain event; ``edge_known`` whether the topology
     names that one. ``at`` is when it was heard.
     """
 

@@ -16,6 +16,7 @@ _UNKNOWN: dict[str, Any] = {
     "site": "jinxiu",
     "edge": "jinxiu-b1",
     "source": "estate/v1/jinxiu/jinxiu-b1/batch",
+    "owner": None,
     "first_seen": 1_763_000_000_000,
     "last_seen": 1_763_000_060_000,
     "events": 2,
@@ -55,7 +56,7 @@ class Sample(Schema):
 
 
 class Unknown(Schema):
-    """A device or an edge that speaks and that the topology does not name."""
+    """A device or an edge that speaks and that the topology does not name, or not like this."""
 
     model_config = example(_UNKNOWN)
 
@@ -66,6 +67,9 @@ class Unknown(Schema):
     """The edge that brings it; none: it speaks for itself."""
     source: str
     """The topic on which it comes."""
+    owner: str | None
+    """The edge or site that the topology gives this device to: somebody else speaks for it here.
+    No rule takes what he says."""
     first_seen: Ms
     last_seen: Ms
     events: int

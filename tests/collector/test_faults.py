@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from collector import feed
 from collector.caution import Notebook
 from collector.edges import EdgeRegister
 from collector.feed import Chunk, Feed
@@ -59,6 +60,7 @@ class Shaky:
 
     name = "shaky"
     families: frozenset[str] | None = None
+    most_bytes = 1 << 20
 
     def __init__(self) -> None:
         self.seen: list[int] = []
@@ -103,6 +105,32 @@ def test_a_projector_gets_the_lanes_that_it_wants_and_passes_over_the_rest(
     projector.stop()
     assert shaky.seen == [1, 3]
     assert projector.state().done == {"seen": 2}
+
+
+def test_what_is_read_ahead_comes_once_and_in_its_order(
+    journal: Journal, notebook: Notebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "_READ_ENTRIES", 2)
+    decoded_by: list[str] = []
+    real = feed.decode_entry
+
+    def decode(lane: str, pos: int, seq: int, at: int, body: bytes) -> LogEntry:
+        decoded_by.append(threading.current_thread().name.partition("_")[0])
+        return real(lane, pos, seq, at, body)
+
+    monkeypatch.setattr(feed, "decode_entry", decode)
+    for _ in range(41):
+        journal.append(Append(TICK, b"", CLOCK.now_ms(), events=0)).result()
+    shaky = Shaky()  # its store is down once, and it fails once
+    projector = Projector(shaky, Feed(journal, ahead=True), notebook)
+    projector.start()
+    until(lambda: projector.position == 41)
+    journal.append(Append(TICK, b"", CLOCK.now_ms(), events=0)).result()
+    until(lambda: projector.position == 42)
+    projector.stop()
+    assert shaky.seen == list(range(1, 43))
+    assert projector.failures == 2
+    assert "read-ahead" in decoded_by
 
 
 def test_housekeeping_waits_for_what_waits_in_the_log(

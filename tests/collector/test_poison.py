@@ -144,6 +144,24 @@ def store_crashes() -> Iterator[None]:
 CRASHES = {"rules": rules_crash, "decoder": decoder_crashes, "store": store_crashes}
 
 
+@pytest.mark.parametrize("crash", ["decoder", "store"])
+def test_what_crashes_when_it_is_read_ahead_is_found_in_its_place(
+    works: Works, monkeypatch: pytest.MonkeyPatch, crash: str
+) -> None:
+    monkeypatch.setattr("collector.feed._READ_ENTRIES", 2)
+    works.ahead = frozenset({"series"})
+    for power in range(10):
+        works.batch(float(power))
+    pos = works.batch(10.0, POISON, 11.0)
+    for power in range(12, 20):
+        works.batch(float(power))
+    with CRASHES[crash]():
+        works.settle()
+        (letter,) = works.letters()
+        assert letter["pos"] == pos or letter["source"].startswith("series:")
+        assert works.powers() == [float(power) for power in range(20)]
+
+
 @on_both
 def test_an_event_that_crashes_the_rules_is_left_out_and_the_rest_of_its_batch_is_used(
     works: Works,

@@ -66,13 +66,30 @@ def test_what_an_unknown_device_says_is_stored_and_it_is_listed_exactly(office: 
     assert found["ghost"] == {
         "id": "ghost", "is_edge": False, "site": SITE, "edge": EDGE,
         "source": f"estate/v1/{SITE}/{EDGE}/batch", "first_seen": NOW, "last_seen": NOW,
-        "events": 2, "kinds": {"meter.reading": 2},
+        "events": 2, "kinds": {"meter.reading": 2}, "owner": None,
         "sample": {
             "kind": "meter.reading", "at": NOW, "data": {"medium": "electricity", "power_w": 2.0},
         },
     }  # fmt: skip
     assert found["lone"]["source"] == f"estate/v1/{SITE}/lone/event"
     assert (found["lone"]["edge"], found["lone"]["first_seen"]) == (None, NOW + 5_000)
+
+
+def test_who_speaks_for_anothers_device_is_listed_and_does_not_get_it(office: Office) -> None:
+    office.batch(batch(reading("m1", power_w=999_999), edge="edge-9"), edge="edge-9")
+    office.fold()
+    found = unknown(office)
+    assert {name: (item["edge"], item["owner"]) for name, item in found.items()} == {
+        "edge-9": ("edge-9", None), "m1": ("edge-9", EDGE),
+    }  # fmt: skip
+    assert presence(office, "m1") == Presence.UNKNOWN, "no rule takes what he says"
+    with pytest.raises(Exception, match="m1 is edge-1's"):
+        adopt(office, "m1")
+    office.restart()
+    adopt(office, "edge-9", "edge")
+    office.adoptions.step()
+    office.fold()
+    assert unknown(office) == {}, "another topology: whoever does it again is listed again"
 
 
 def test_an_adopted_device_is_known_from_then_on_with_its_past(office: Office) -> None:

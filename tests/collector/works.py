@@ -31,6 +31,8 @@ class Works:
     """A log and the projections that follow it in their threads, as a collector has them."""
 
     def __init__(self, folder: Path, records_url: str | None = None) -> None:
+        self.ahead = frozenset[str]()
+        """The projections that the log is read ahead for."""
         self.settings = Settings(data=folder, records=RecordsSettings(url=records_url))
         self.clock = FakeClock()
         self.records = Records(self.settings.records_url).open()
@@ -66,6 +68,7 @@ class Works:
             self.journal,
             [self.rules, self.series, media],
             Notebook(self.records, log_id, self.clock),
+            ahead=self.ahead,
         )
         self.followers.start()
 

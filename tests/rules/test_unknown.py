@@ -36,6 +36,15 @@ def test_each_event_of_an_unknown_device_is_told_and_none_of_a_known_one() -> No
     assert engine.unknown == {"ghost": 2}
 
 
+def test_who_speaks_for_a_device_of_another_edge_is_told() -> None:
+    engine = Engine()
+    engine.apply(ActivationEntry(1, T0, Activation(topology(), {})))
+    assert told(engine, said(2, "e1", "meter2")) == [("meter2", "e1", True)]
+    assert told(engine, said(3, "stranger", "meter1")) == [("meter1", "stranger", False)]
+    assert engine.counters == {"foreign_devices": 2}
+    assert engine.subjects["meter1"].heard_at is None
+
+
 def test_unknown_edges_are_followed_up_to_a_bound_and_told_beyond_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

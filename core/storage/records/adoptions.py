@@ -20,7 +20,7 @@ from core.contracts.topology import Device, DeviceFamily, Edge, Level
 from core.storage.records import accounts, counters, tree
 from core.storage.records.accounts import Who
 from core.storage.records.errors import NotFoundError
-from core.storage.records.models import Adoption, EdgeRow, UnknownSender
+from core.storage.records.models import Adoption, DeviceRow, EdgeRow, UnknownSender
 from core.storage.records.sql import upsert
 
 Json = dict[str, Any]
@@ -50,6 +50,13 @@ def adopt(session: Session, name: str, place: Place, who: Who, now: int) -> Json
     """
     unknown = session.get(UnknownSender, name)
     former = session.get(Adoption, name)
+    known = session.get(DeviceRow, name)
+    if known is not None:
+        if former is None or former.superseded_at is not None:
+            raise ContractError(
+                f"{name} is {known.edge or known.site}'s: the topology has it", field="id"
+            )
+        unknown = None  # somebody else speaks for it; that does not make it his
     if unknown is not None:
         is_edge, edge = unknown.is_edge, unknown.edge
         site: str | None = unknown.site

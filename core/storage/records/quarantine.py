@@ -1,4 +1,4 @@
-"""Devices and edges that speak and that the topology does not name.
+"""Devices and edges that speak and that the topology does not name, or by whom they may not.
 
 All that they say is stored under their ids like everything else; here stands who they are, so
 that somebody can adopt them (:mod:`core.storage.records.adoptions`).
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, func, or_, select
+from sqlalchemy import Select, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from core.contracts import topics
@@ -124,14 +124,20 @@ def list_unknown(
     session: Session, *, edges: bool | None = None, limit: int = 200, after: str | None = None
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Return a page in the order of the ids, and the next page's ``after``."""
-    query = select(UnknownSender).order_by(UnknownSender.id)
+    query = _listed().order_by(UnknownSender.id)
     if edges is not None:
         query = query.where(UnknownSender.is_edge.is_(edges))
     if after is not None:
         query = query.where(UnknownSender.id > after)
-    rows = list(session.scalars(query.limit(limit + 1)))
-    items = [unknown_view(row) for row in rows[:limit]]
+    rows = session.execute(query.limit(limit + 1)).all()
+    items = [unknown_view(row, owner) for row, owner in rows[:limit]]
     return items, items[-1]["id"] if len(rows) > limit else None
+
+
+def _listed() -> Select[UnknownSender, str | None]:
+    return select(UnknownSender, func.coalesce(DeviceRow.edge, DeviceRow.site)).outerjoin(
+        DeviceRow, DeviceRow.id == UnknownSender.id
+    )
 
 
 def get_unknown(session: Session, name: str) -> UnknownSender:
@@ -142,9 +148,14 @@ def get_unknown(session: Session, name: str) -> UnknownSender:
     return row
 
 
-def unknown_view(row: UnknownSender) -> dict[str, Any]:
-    """Return one unknown sender as the interface shows it."""
-    return {column.name: getattr(row, column.name) for column in UnknownSender.__table__.columns}
+def unknown_view(row: UnknownSender, owner: str | None) -> dict[str, Any]:
+    """Return one unknown sender as the interface shows it.
+
+    ``owner`` is the edge or the site that the topology gives the device to: somebody else speaks
+    for it.
+    """
+    view = {column.name: getattr(row, column.name) for column in UnknownSender.__table__.columns}
+    return {**view, "owner": owner}
 
 
 def forget_known(session: Session) -> None:

@@ -135,6 +135,8 @@ class EmbeddedWriter:
                 self._append(day, by_day[day], position, durable=due)
             if position > self._written:
                 self._settled = position if not refusals else self._written
+            elif position == self._written and not refusals:
+                self._settled = position  # its caller is back, and so has recorded the last ones
             self._written = max(self._written, position)
             if due:
                 self.sync()

@@ -27,7 +27,7 @@ from core.storage.series.windows import Timed, check_size, filled, lookback_ms, 
 CURSOR = "estate_cursor"
 #: Lines in one request: InfluxDB's own advice is 5,000 to 10,000.
 LINES = 5_000
-#: Requests under way at once; what one call is divided into, where no part gets too small.
+#: Requests under way at once; what one call is divided into at least, unless they get too small.
 _CONNECTIONS, _REQUESTS, _FEW = 2, 4, 2_500
 _PAGE = 10_000
 _DEVICES = 50
@@ -91,13 +91,15 @@ class InfluxWriter:
             gone = {refusal.index for refusal in refusals}
             indexes = [index for index in indexes if index not in gone]
         # One request is under way while the lines of the next are made.
-        size = min(max(-(-len(indexes) // _REQUESTS), _FEW), LINES)
+        size = _lines_each(len(indexes))
         parts = [indexes[first : first + size] for first in range(0, len(indexes), size)]
         for sent in [self._senders.submit(self._send_points, points, part) for part in parts]:
             refusals += sent.result()
         # Refusals are settled when their caller comes back with more: it has recorded them.
         if position > self._written:
             self._settled = position if not refusals else self._written
+        elif position == self._written and not refusals:
+            self._settled = position  # its caller is back, and so has recorded the last ones
         self._written = max(self._written, position)
         if time.monotonic() - self._synced_at >= self._sync_s:
             self.sync()
@@ -337,6 +339,13 @@ class InfluxReader:
             Sample(row[0] // 1_000_000, sample_of(query.kind, query.field, row[1])) for row in rows
         ]
         return samples, rows[-1][0] + 1 if len(rows) >= limit else None
+
+
+def _lines_each(lines: int) -> int:
+    """Return the lines of one request: as many requests for each connection, none too large."""
+    requests = max(-(-lines // LINES), min(lines // _FEW, _REQUESTS))
+    requests += -requests % _CONNECTIONS
+    return max(-(-lines // max(requests, 1)), _FEW)
 
 
 def _select(what: str, measurement: str, where: str, tail: str = "") -> str:

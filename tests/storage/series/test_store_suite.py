@@ -424,6 +424,17 @@ def test_what_is_older_than_the_retention_is_refused_by_its_index(store: Store) 
     assert store.reader().count(*EVER) == 2
 
 
+def test_the_last_refusals_are_settled_when_their_caller_is_back(store: Store) -> None:
+    writer = store.writer()
+    old = entry(1, meter("m1", BASE, 1.0), meter("m1", BASE - 60 * DAY, 2.0))
+    assert len(writer.write(old, 1)) == 1
+    writer.sync()
+    assert writer.position() == 0
+    writer.write([], 1)
+    writer.sync()
+    assert writer.position() == 1
+
+
 def test_refusals_come_again_until_the_caller_has_gone_on(store: Store) -> None:
     good, old = entry(1, meter("m1", BASE, 1.0)), entry(2, meter("m1", BASE - 40 * DAY, 2.0))
     writer = store.writer()

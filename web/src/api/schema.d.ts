@@ -3086,7 +3086,7 @@ export interface components {
         };
         /**
          * Unknown
-         * @description A device or an edge that speaks and that the topology does not name.
+         * @description A device or an edge that speaks and that the topology does not name, or not like this.
          * @example {
          *       "edge": "jinxiu-b1",
          *       "events": 2,
@@ -3097,6 +3097,7 @@ export interface components {
          *         "meter.reading": 2
          *       },
          *       "last_seen": 1763000060000,
+         *       "owner": null,
          *       "sample": {
          *         "at": 1763000060000,
          *         "data": {
@@ -3138,6 +3139,12 @@ export interface components {
              * @example 1763000000000
              */
             last_seen: number;
+            /**
+             * Owner
+             * @description The edge or site that the topology gives this device to: somebody else speaks for it here.
+             *     No rule takes what he says.
+             */
+            owner: string | null;
             sample: components["schemas"]["Sample"] | null;
             /** Site */
             site: string;
@@ -3162,6 +3169,7 @@ export interface components {
          *             "meter.reading": 2
          *           },
          *           "last_seen": 1763000060000,
+         *           "owner": null,
          *           "sample": {
          *             "at": 1763000060000,
          *             "data": {
