@@ -39,7 +39,7 @@ def test_a_process_that_dies_is_told_of_and_restarted(tmp_path: Path) -> None:
 
 def test_a_process_that_hangs_is_killed_and_restarted(tmp_path: Path) -> None:
     told: list[ProcessState] = []
-    supervisor = Supervisor(tmp_path, told.append, hang_s=8)
+    supervisor = Supervisor(tmp_path, told.append, hang_s=15)
     variables = {"ESTATE_DATA": str(tmp_path / "data"), "ESTATE_BROKER__PORT": "0"}
     supervisor.start(ProcessSpec("worker", ("worker",), variables))
     first = supervisor.pid("worker")
@@ -51,7 +51,7 @@ def test_a_process_that_hangs_is_killed_and_restarted(tmp_path: Path) -> None:
         lambda: any(state.restarts == 1 and state.state == "running" for state in told), supervisor
     )
     assert [state.message for state in told if state.state == "down"] == [
-        "it hung for 8 s and was killed"
+        "it hung for 15 s and was killed"
     ]
     assert supervisor.pid("worker") != first
     supervisor.stop()
