@@ -1,12 +1,18 @@
 """What the collector itself notes about edges: births, ends, holes, clashes, clocks.
 
 Each note is an ``edge.*`` event in the journal, so that the rules fold over it like any other.
+
+Where the collector has lost the broker it knows nothing of the edges, and says so: they are
+noted as offline by the broker. When it is there again, those that have not come back within
+:data:`RETURN_S` are noted once more, now as offline by themselves.
 """
 
 from __future__ import annotations
 
 import hashlib
+import time
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -25,12 +31,26 @@ log = structlog.get_logger(__name__)
 
 #: A clock that differs by more than this is flagged (ms).
 SKEW_MS = 5_000
+#: A collector that has started blames the broker when its link does not stand after so long (s).
+LINK_S = 10.0
+#: So long (s) after the broker has returned its edges may take to follow: the longest pause
+#: between two attempts of a link (60 s), and to connect and be born.
+RETURN_S = 75.0
 _LANES = frozenset(str(lane) for lane in Lane)
+
+
+class _Lost(StrEnum):
+    """Why an edge that was online is not heard, as far as it is no fault of its own."""
+
+    START = "the collector has started"
+    END = "the collector ends"
+    BROKER = "the broker cannot be reached"
 
 
 @dataclass(slots=True)
 class _Edge:
     online: bool = False
+    lost: _Lost | None = None
     epoch: str = ""
     status: bytes = b""
     """Digest of the status that was journalled last."""
@@ -46,6 +66,8 @@ class EdgeRegister:
         self._journal = journal
         self._clock = clock
         self._edges: dict[tuple[str, str], _Edge] = {}
+        self._linked = False
+        self._due: float | None = None
 
     def restore(self) -> None:
         """Read from the journal which edges were online."""
@@ -62,6 +84,8 @@ class EdgeRegister:
                     if event.kind in ("edge.online", "edge.offline"):
                         known.online = event.kind == "edge.online"
                         known.epoch = event.data.epoch
+                        by_broker = not known.online and event.data.cause is not None
+                        known.lost = _Lost.BROKER if by_broker else None
         finally:
             reader.close()
 
@@ -85,13 +109,59 @@ class EdgeRegister:
         """Return how many edges are online whose clock was off at their last birth; any thread."""
         return sum(known.online and known.skewed for known in list(self._edges.values()))
 
-    def all_away(self, why: str) -> None:
-        """Note that no edge can be heard, until each is born again."""
+    def start(self) -> None:
+        """Note that no edge is heard yet: the collector has only started."""
         for (site, edge), known in self._edges.items():
             if known.online:
-                log.warning("edge not heard", site=site, edge=edge, why=why)
-                known.online, known.status = False, b""
-                self._note(site, edge, "edge.offline", {"epoch": known.epoch, "clean": False})
+                self._away(site, edge, known, _Lost.START)
+        self._due = time.monotonic() + LINK_S
+
+    def leave(self) -> None:
+        """Note that no edge is heard any more, because the collector ends."""
+        self._due = None
+        for (site, edge), known in self._edges.items():
+            if known.online:
+                self._away(site, edge, known, _Lost.END)
+
+    def link_down(self) -> None:
+        """Note that no edge can be heard because of the broker, until each is born again."""
+        self._linked, self._due = False, None
+        for (site, edge), known in self._edges.items():
+            if known.online or known.lost is _Lost.START:
+                self._away(site, edge, known, _Lost.BROKER)
+
+    def link_up(self) -> None:
+        """Take that the broker is there: the edges are expected back."""
+        self._linked, self._due = True, None
+        for known in self._edges.values():
+            if known.lost is _Lost.START:
+                known.lost = None  # those that are there answer the greeting; nobody else is
+            elif known.lost is _Lost.BROKER:
+                self._due = time.monotonic() + RETURN_S
+
+    def wait_s(self) -> float | None:
+        """Return in how long (s) :meth:`look` has something to do by time alone, None: never."""
+        return None if self._due is None else max(self._due - time.monotonic(), 0.0)
+
+    def look(self) -> None:
+        """Note what the time that has passed says: who is to blame that an edge is not heard."""
+        if self._due is None or time.monotonic() < self._due:
+            return
+        if not self._linked:
+            self.link_down()
+            return
+        self._due = None
+        for (site, edge), known in self._edges.items():
+            if known.lost is _Lost.BROKER:
+                self._away(site, edge, known, None)
+
+    def _away(self, site: str, edge: str, known: _Edge, lost: _Lost | None) -> None:
+        log.warning("edge not heard", site=site, edge=edge, why=lost or "it did not return")
+        known.online, known.status, known.lost = False, b"", lost
+        data: dict[str, Any] = {"epoch": known.epoch, "clean": False}
+        if lost is _Lost.BROKER:
+            data["cause"] = "broker"
+        self._note(site, edge, "edge.offline", data)
 
     def take(
         self,
@@ -125,6 +195,7 @@ class EdgeRegister:
         if not self._note(site, status.edge, "edge.online", _birth(status, accepted)):
             return False  # the log is full: no receipt, so the birth is repeated
         known.online, known.epoch, known.status = True, status.epoch, mark
+        known.lost = None
         known.birth = status.clock
         self._check_clock(site, status, known)
         return True

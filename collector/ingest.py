@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -81,8 +82,16 @@ class _Settled:
     answer: Future[list[Answer]]
 
 
-_Away = str
-_Item = _Received | _Settled | _Stored | _Away
+class _Turn(Enum):
+    """What changes whether edges can be heard."""
+
+    LINK_UP = auto()
+    LINK_DOWN = auto()
+    LEAVE = auto()
+    TIME = auto()
+
+
+_Item = _Received | _Settled | _Stored | _Turn
 #: Site, edge, receipt, and the clock of the birth that it answers (0: of none).
 PublishReceipt = Callable[[str, str, Receipt, int], None]
 
@@ -133,7 +142,7 @@ class Ingest:
         self._edges.restore()
         if self._holding is not None:
             self._inherit(self._holding.tenure)
-        self._edges.all_away("collector started")
+        self._edges.start()
         self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
         self._thread.start()
 
@@ -169,9 +178,8 @@ class Ingest:
         self._inbox.put(_Received("plain", message))
 
     def on_link_up(self) -> None:
-        """Take that the edges can be told again how far they are receipted."""
-        if self._holding is not None:
-            self._inbox.put(_Stored(None))
+        """Take that edges can be heard, and told again how far they are receipted."""
+        self._inbox.put(_Turn.LINK_UP)
 
     def on_stored(self, keys: frozenset[StreamKey]) -> None:
         """Take that the edges may forget more of these streams."""
@@ -179,12 +187,16 @@ class Ingest:
 
     def on_link_down(self) -> None:
         """Take that no edge can be heard any more."""
-        self._inbox.put("the broker cannot be reached")
+        self._inbox.put(_Turn.LINK_DOWN)
+
+    def on_leave(self) -> None:
+        """Take that the collector ends: that the link then goes down is no fault of the broker."""
+        self._inbox.put(_Turn.LEAVE)
 
     # -- the deciding thread --------------------------------------------------------------
 
     def _run(self) -> None:
-        while (item := self._inbox.get()) is not None:
+        while (item := self._await()) is not None:
             self._handle(item)
             for _ in range(_AT_ONCE):
                 try:
@@ -199,6 +211,16 @@ class Ingest:
             self._hand_over()
             self._send_receipts()
 
+    def _await(self) -> _Item | None:
+        """Wait for what comes next; what is due by time alone goes before it."""
+        wait_s = self._edges.wait_s()
+        if wait_s == 0:
+            return _Turn.TIME
+        try:
+            return self._inbox.get(timeout=wait_s)
+        except queue.Empty:
+            return _Turn.TIME
+
     def _handle(self, item: _Item) -> None:
         try:
             if isinstance(item, _Settled):
@@ -208,12 +230,24 @@ class Ingest:
             elif isinstance(item, _Stored):
                 self._tell(item.keys)
             else:
-                self._hand_over()
-                self._edges.all_away(item)
+                self._turn(item)
         except Exception:
             # One message must never end the ingest; it stays unreceipted and comes again.
             self.counts["failed"] += 1
             log.exception("ingest failed on an item")
+
+    def _turn(self, turn: _Turn) -> None:
+        self._hand_over()  # what came before is in the log before it
+        if turn is _Turn.LINK_DOWN:
+            self._edges.link_down()
+        elif turn is _Turn.LEAVE:
+            self._edges.leave()
+        elif turn is _Turn.LINK_UP:
+            self._edges.link_up()
+            if self._holding is not None:
+                self._tell(None)
+        else:
+            self._edges.look()
 
     def _receive(self, item: _Received) -> None:
         message = item.message

@@ -12,7 +12,7 @@ import structlog
 
 from collector.caution import Caution, Notebook, Step, StoppingError
 from collector.feed import Chunk, Feed
-from core.contracts.errors import EstateError
+from core.contracts.errors import EstateError, StoreLostError
 from core.contracts.log import LogEntry
 from core.runtime.background import Background
 from core.storage.journal import Entry
@@ -25,6 +25,8 @@ _BACKOFF_S = (0.2, 10.0)
 #: The journal hears of a projector's progress this often; its own store knows at once.
 _TELL_S = 2.0
 _DRAIN_S = 1.0
+#: A store that is gone again at once is not made in a hurry.
+_ANEW_S = 1.0
 
 
 class Projection(Protocol):
@@ -42,7 +44,10 @@ class Projection(Protocol):
         ...
 
     def apply(self, chunk: Chunk) -> None:
-        """Store a chunk and its position together; raise RetryableError to be called again."""
+        """Store a chunk and its position together; raise RetryableError to be called again.
+
+        StoreLostError is raised to be opened again.
+        """
         ...
 
     def needed_after(self) -> int:
@@ -146,6 +151,13 @@ class Projector:
                     self._work()
             except StoppingError:
                 pass
+            except StoreLostError as error:
+                if self.trouble is None:
+                    why = str(error)
+                    log.warning("stored anew from what the log holds", projector=self.name, why=why)
+                self.failures += 1
+                self.trouble = str(error)
+                self._background.stopping.wait(_ANEW_S)
             except Exception as error:
                 # A fault of our own: start again from what is stored, and let it be seen.
                 # (Whoever shows the traceback also walks through the events.)
@@ -155,9 +167,16 @@ class Projector:
                 self.trouble = f"{type(error).__name__}: {error}"
                 self._background.stopping.wait(_BACKOFF_S[0 if leads_on else 1])
             finally:
-                self._projection.close()
-                self._feed.close()
+                self._close()
         self._caution.farewell()
+
+    def _close(self) -> None:
+        try:
+            self._projection.close()
+        except EstateError as error:
+            log.info("what was stored last is stored again", projector=self.name, why=str(error))
+        finally:
+            self._feed.close()
 
     def _open(self) -> None:
         feed = self._feed
@@ -212,6 +231,8 @@ class Projector:
         while not self._background.stopping.is_set():
             try:
                 action()
+            except StoreLostError:
+                raise
             except EstateError as error:  # also what needs a person: it may be mended meanwhile
                 self.failures += 1
                 if self.trouble is None:

@@ -24,7 +24,7 @@ from collector.shared_metrics import FAILURES, LEASE, LOST, SITES, TAKEN
 from collector.sites import Sites, place
 from collector.tree import Tree
 from core.contracts import topics
-from core.contracts.errors import EstateError, InUseError, SettingsError
+from core.contracts.errors import EstateError, InUseError
 from core.contracts.log import Activation
 from core.runtime import canary
 from core.runtime.background import Background
@@ -36,6 +36,8 @@ from core.storage.records import Records, tenures
 
 log = structlog.get_logger(__name__)
 
+#: How often (s) it is asked again whether the name is free.
+_ASK_S = 0.25
 #: Of a lease's time, when it is renewed, and when it counts as lost to be on the safe side.
 _RENEW, _SAFE = 0.25, 0.85
 
@@ -51,10 +53,6 @@ class SharedCollectorApp:
         activation: Activation,
         on_failure: Callable[[BaseException], None] | None = None,
     ) -> None:
-        if settings.series.kind != "influxdb":
-            raise SettingsError(
-                "collector.shared: collectors share one InfluxDB; set series.kind to influxdb"
-            )
         self._settings = settings
         self._clock = clock
         self._parts = Parts(activation)
@@ -93,6 +91,10 @@ class SharedCollectorApp:
         parts.check()
         tree = Tree(self.records, self._clock, parts)
         tree.step()
+        # The broker would throw out whoever lives under this name as soon as we connect.
+        self._claim_patiently()
+        stack.callback(self._resign)
+        self._tell_of_unknown_sites()
         desk = Desk([tree])
         desk.start()
         stack.callback(desk.stop)
@@ -109,7 +111,47 @@ class SharedCollectorApp:
         stack.callback(self._leave)
         canary.listen(stack, settings.broker, self._name, self._join, self._on_failure)
 
+    def _claim_patiently(self) -> None:
+        """Begin the lease; who was killed under this name may have had one for a moment more.
+
+        Raises :class:`InUseError` when it is renewed by somebody.
+        """
+        until = time.monotonic() + self._settings.collector.lease_s + 1
+        while True:
+            try:
+                return self._claim()
+            except InUseError:
+                is_over = time.monotonic() > until
+                if is_over or self._background.stopping.wait(_ASK_S):
+                    raise
+
+    def _claim(self) -> None:
+        settings = self._settings.collector
+        with self.records.session() as session:
+            lease_ms = int(settings.lease_s * 1000)
+            tenures.claim(session, self._name, self._instance, lease_ms, own=settings.sites)
+        self._renewed = time.monotonic()
+
+    def _tell_of_unknown_sites(self) -> None:
+        with self.records.reading() as session:
+            known = tenures.known_sites(session)
+        unknown = [site for site in self._settings.collector.sites if site not in known]
+        if unknown:
+            log.warning(
+                "collector.sites names what no topology does and nobody speaks for",
+                sites=unknown, known=sorted(known)[:20],
+            )  # fmt: skip
+
     def _join(self) -> None:
+        try:
+            self._claim()  # trying the broker may have taken longer than the lease
+        except InUseError as error:
+            if self._on_failure is None:
+                raise
+            self._on_failure(error)
+            return
+        except EstateError as error:  # the next beats say more
+            log.warning("the lease is not renewed", why=str(error))
         self._link.start()
         self._announcer.start()
         self._background.start()
@@ -118,6 +160,8 @@ class SharedCollectorApp:
         self._background.stop()
         self.sites.close()
         self._announcer.stop()
+
+    def _resign(self) -> None:
         try:
             with self.records.session() as session:
                 tenures.leave(session, self._name, self._instance)

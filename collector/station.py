@@ -95,6 +95,7 @@ class Station:
         self._ground = ground
         self._on_stored = on_stored
         self._stack = ExitStack()
+        self._leave: Callable[[], None] = lambda: None
         self._site = site
         self._followers: list[Followers | Companion] = []
         self.journal = Journal(
@@ -175,6 +176,7 @@ class Station:
         self.link.on_up(ingest.on_link_up)
         self.link.on_down(ingest.on_link_down)
         self._plain.subscribe(topics.of_site(topics.ALL_EVENTS, site), ingest.on_plain)
+        self._leave = ingest.on_leave
 
     def connect(self) -> None:
         """Let the links connect; plain events first, which the broker holds on to."""
@@ -192,6 +194,7 @@ class Station:
 
     def disconnect(self, farewell: list[tuple[str, bytes]]) -> None:
         """Take nothing more in; ``farewell`` are retained messages."""
+        self._leave()
         self.link.stop(farewell)
         self._plain.stop()
 

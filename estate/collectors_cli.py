@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from core.contracts.errors import SettingsError
 from core.runtime import settings
 from estate.command_line import FormerSettings, SettingsFile, opened, plainly, prepare, whoever
 
@@ -44,17 +45,32 @@ def assign(
     site: str,
     collector: Annotated[str | None, typer.Argument(help="Its name; none: anybody.")] = None,
     reason: Reason = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Also to a collector that nobody has heard of yet.")
+    ] = False,
     settings_file: SettingsFile = None,
 ) -> None:
     """Say whose a site is to be; where that one lives, the site moves within seconds."""
     from core.storage.records import accounts, tenures
 
     with opened(settings_file) as records, records.session() as session:
+        sites, names = tenures.known_sites(session), tenures.known_collectors(session)
+        if site not in sites:
+            raise SettingsError(f"there is no site {site!r}; {_there_are(sites)}")
+        if collector is not None and collector not in names and not force:
+            raise SettingsError(
+                f"nobody has heard of a collector {collector!r}; {_there_are(names)}; for one that "
+                "is still to come say --force"
+            )
         tenures.assign(session, site, collector)
         who = whoever()
         detail = {"collector": collector, "reason": reason}
         accounts.audit(session, who.at, who.name, "site.assign", f"site/{site}", detail=detail)
     typer.echo(f"{site}: to be {'anybody' if collector is None else collector}'s")
+
+
+def _there_are(names: set[str]) -> str:
+    return f"there are {', '.join(sorted(names))}" if names else "there are none yet"
 
 
 @app.command()

@@ -56,11 +56,14 @@ def activate(engine: Engine, entry: ActivationEntry) -> None:
     _keep_knowledge(engine.subjects, subjects)
     if engine.last is not None:
         engine.last = {name: said for name, said in engine.last.items() if name in subjects}
+    before = engine.subjects
     take_over(engine, topology, plan, subjects)
+    _expect_anew(engine, before, entry.at)
     rearm(engine)
     for subject in subjects.values():
         if subject.edge is not None and subject.edge.known and not subject.edge.online:
-            engine.presence.edge_away(subject, entry.at, engine.live.outputs)
+            edge_away = engine.presence.edge_away
+            edge_away(subject, subject.edge.away_by, entry.at, engine.live.outputs)
 
 
 def _keep_cells(engine: Engine, plan: Plan, subjects: dict[str, Subject], at: int) -> None:
@@ -98,6 +101,16 @@ def _keep_knowledge(old: dict[str, Subject], new: dict[str, Subject]) -> None:
         subject.presence, subject.cause = before.presence, before.cause
         subject.unwell, subject.well_q = before.unwell, before.well_q
         subject.rhythm = before.rhythm
+
+
+def _expect_anew(engine: Engine, before: dict[str, Subject], at: int) -> None:
+    """Judge those devices' silence anew for which another interval is configured."""
+    live = engine.live
+    for subject in engine.subjects.values():
+        was = before.get(subject.id)
+        if was is not None and was.expect_ms != subject.expect_ms:
+            engine.presence.expect(subject, was, live.now_q, at, live.outputs)
+            engine.silence.expect(subject)
 
 
 def take_over(engine: Engine, topology: Topology, plan: Plan, subjects: dict[str, Subject]) -> None:

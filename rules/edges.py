@@ -10,7 +10,7 @@ import msgspec
 
 from core.contracts.codec import AnyEvent
 from core.contracts.events import Lane
-from core.contracts.outputs import EdgeOutput
+from core.contracts.outputs import Cause, EdgeOutput
 
 if TYPE_CHECKING:
     from rules.shadows import Shadow
@@ -47,6 +47,7 @@ class EdgeState:
     two, or between its parts: ``kept`` holds it back until what was before it has come.
     ``told_to`` is the newest time (the edge's, ms) that its urgent lane told live, ``known_to``
     the same at its birth: what it had seen before that comes after what is known already.
+    ``away_by`` is what keeps it from being heard while it is not online.
     """
 
     id: str
@@ -64,6 +65,7 @@ class EdgeState:
     kept: deque[Late] = field(default_factory=deque)
     told_to: int = 0
     known_to: int = 0
+    away_by: Cause = Cause.EDGE
     subjects: list[Subject] = field(default_factory=list)
 
     @property

@@ -21,7 +21,7 @@ from core.contracts.log import (
     ReplayEntry,
     TickEntry,
 )
-from core.contracts.outputs import Output, Presence
+from core.contracts.outputs import Cause, Output, Presence
 from rules.activation import activate
 from rules.backlog import Backlog
 from rules.colours import Colours
@@ -249,9 +249,10 @@ class Engine:
                 if edge.listening or (edge.online and subject.heard_q >= edge.back_q):
                     self.live.pause(subject)
             edge.known, edge.online, edge.epoch = True, False, data.epoch
+            edge.away_by = Cause.EDGE if data.cause is None else Cause(data.cause)
             outputs.append(edge.output(entry.at))
             for subject in edge.subjects:
-                self.presence.edge_away(subject, entry.at, outputs)
+                self.presence.edge_away(subject, edge.away_by, entry.at, outputs)
         else:
             loss = loss_of(
                 event, pos=entry.pos, index=0, at=entry.at, site=entry.site, edge=edge.id,

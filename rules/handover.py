@@ -11,6 +11,7 @@ from core.contracts import topology as topologies
 from core.contracts.codec import encode
 from core.contracts.errors import ContractError
 from core.contracts.log import ACTIVATION_BODY, Activation
+from core.contracts.outputs import Cause
 from core.contracts.packing import pack, unpack
 from core.contracts.topology import Topology, check_parts, narrowed
 from rules import snapshot as states
@@ -26,7 +27,11 @@ _Homes = dict[str, dict[str | None, list[Cell]]]
 
 @dataclass(frozen=True, slots=True)
 class Inheritance:
-    """An engine's state before the first entry of a new log; ``online`` gives edges' epochs."""
+    """An engine's state before the first entry of a new log.
+
+    ``online`` gives the epochs of edges that were online, as far as anybody knew: also of those
+    that were not heard because of the broker.
+    """
 
     snapshot: bytes
     online: dict[str, str]
@@ -39,7 +44,11 @@ def inherit(snapshot: bytes) -> Inheritance:
     """
     engine = Engine.load(snapshot, explains=False)
     engine.position = 0
-    online = {e.id: e.epoch for e in engine.edges.values() if e.known and e.online}
+    online = {
+        edge.id: edge.epoch
+        for edge in engine.edges.values()
+        if edge.known and (edge.online or edge.away_by is Cause.BROKER)
+    }
     return Inheritance(engine.dump(), online)
 
 

@@ -3,10 +3,11 @@
 A device is late after one interval (and a grace of a fifth), offline after three. Time in
 which its edge is away or still drains a backlog does not count: silence is counted from the
 later of the last word and the moment from which the edge was listened to again. While the
-edge is away, its devices are offline with the edge as cause; when it returns they are unknown
-until they are heard. Any live event is a word, a backlog's is not. A device without a
-configured interval is online from its first word until its edge or its health says otherwise,
-or until its interval has been learned (:mod:`rules.rhythm`) and passes.
+edge is away, its devices are offline with the edge as cause, or with the broker where the
+collector has lost that; when the edge returns they are unknown until they are heard. Any live
+event is a word, a backlog's is not. A device without a configured interval is online from its
+first word until its edge or its health says otherwise, or until its interval has been learned
+(:mod:`rules.rhythm`) and passes.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from rules.timers import Timers, What
 GRACE = 0.2
 OFFLINE_AFTER = 3
 _GATEWAY_CAUSES = frozenset({"gateway", "bus", "network"})
+_AWAY_CAUSES = frozenset({Cause.EDGE, Cause.BROKER})
 
 
 class Presences:
@@ -46,10 +48,10 @@ class Presences:
         subject.wake_q = NEVER
         self._set(subject, Presence.OFFLINE, cause, at, outputs)
 
-    def edge_away(self, subject: Subject, at: int, outputs: list[Output]) -> None:
-        """The edge of a device went offline."""
+    def edge_away(self, subject: Subject, cause: Cause, at: int, outputs: list[Output]) -> None:
+        """The edge of a device is not heard: itself, or what lies between, is the ``cause``."""
         subject.wake_q = NEVER
-        self._set(subject, Presence.OFFLINE, Cause.EDGE, at, outputs)
+        self._set(subject, Presence.OFFLINE, cause, at, outputs)
 
     def edge_back(self, subject: Subject, at: int, outputs: list[Output]) -> None:
         """The edge of a device returned: whether the device did, nobody knows yet.
@@ -57,7 +59,7 @@ class Presences:
         If it is still out of reach, the edge's fresh state says so again.
         """
         subject.unwell = False
-        if subject.cause is Cause.EDGE:
+        if subject.cause in _AWAY_CAUSES:
             self._set(subject, Presence.UNKNOWN, None, at, outputs)
 
     def listen(self, subject: Subject, now_q: int, at: int, outputs: list[Output]) -> None:
@@ -94,12 +96,9 @@ class Presences:
             return NEVER
         if subject.edge is None and subject.heard_at is None:
             return NEVER  # nobody said that this device exists already
-        base = subject.heard_q
-        if subject.edge is not None:
-            base = max(base, subject.edge.listening_q)
         if subject.presence is Presence.LATE:
-            return base + OFFLINE_AFTER * expect
-        return base + round(expect * (1 + GRACE))
+            return _silent_from(subject) + OFFLINE_AFTER * expect
+        return _silent_from(subject) + round(expect * (1 + GRACE))
 
     def due(self, subject: Subject, timer_at: int, at: int, outputs: list[Output]) -> None:
         """A presence timer of a device came due at ``timer_at`` (listening time)."""
@@ -112,6 +111,23 @@ class Presences:
             else:
                 self._set(subject, Presence.LATE, Cause.DEVICE, at, outputs)
         self.watch(subject)
+
+    def expect(
+        self, subject: Subject, before: Subject, now_q: int, at: int, outputs: list[Output]
+    ) -> None:
+        """Judge a device's silence by another configured interval than the one ``before``.
+
+        A longer one may find that it is not late, or not offline yet. By a shorter one its timer
+        is due at once.
+        """
+        told = len(outputs)
+        fell_silent = subject.presence is Presence.LATE or subject.cause is Cause.DEVICE
+        if fell_silent and subject.running and not subject.unwell:
+            presence = _by_silence(subject, now_q)
+            cause = Cause.DEVICE if presence in (Presence.LATE, Presence.OFFLINE) else None
+            self._set(subject, presence, cause, at, outputs)
+        if len(outputs) == told and _learned_ms(subject) != _learned_ms(before):
+            outputs.append(self._output(subject, at))
 
     def _set(
         self,
@@ -131,7 +147,32 @@ class Presences:
 
     @staticmethod
     def _output(subject: Subject, at: int) -> PresenceOutput:
-        learned = None if subject.expect_ms is not None else subject.interval_ms
         return PresenceOutput(
-            subject.id, at, subject.presence, subject.heard_at, subject.cause, learned
+            subject.id, at, subject.presence, subject.heard_at, subject.cause, _learned_ms(subject)
         )
+
+
+def _learned_ms(subject: Subject) -> int | None:
+    """Return the interval that was learned, where none is configured."""
+    return None if subject.expect_ms is not None else subject.interval_ms
+
+
+def _silent_from(subject: Subject) -> int:
+    """Return when (listening time) a device's silence began: its last word, its edge's return."""
+    if subject.edge is None:
+        return subject.heard_q
+    return max(subject.heard_q, subject.edge.listening_q)
+
+
+def _by_silence(subject: Subject, now_q: int) -> Presence:
+    """Return what the silence up to now makes of a device whose silence is counted."""
+    expect = subject.interval_ms
+    silence = now_q - _silent_from(subject)
+    if expect is not None and silence >= OFFLINE_AFTER * expect:
+        return Presence.OFFLINE
+    if expect is not None and silence >= round(expect * (1 + GRACE)):
+        return Presence.LATE
+    edge = subject.edge
+    if subject.heard_at is None or (edge is not None and subject.heard_q < edge.back_q):
+        return Presence.UNKNOWN
+    return Presence.ONLINE

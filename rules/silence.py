@@ -95,6 +95,18 @@ class Silences:
             if subject.id in active.cells:
                 self._live.over(active, subject.id, at)
 
+    def expect(self, subject: Subject) -> None:
+        """Another interval is configured for a device: what it makes no silence is over."""
+        if not subject.running or subject.unwell:
+            return
+        live = self._live
+        for active in live.plan.absents:
+            if active.rule.within_ms is not None or subject.id not in active.cells:
+                continue
+            within, base = active.within_ms(subject), self._base(active, subject)
+            if within is None or base is None or live.now_q < base + within:
+                live.over(active, subject.id, live.noticed)
+
     def heard(self, active: ActiveRule, subject: Subject, at: int) -> None:
         """A word that counts came."""
         if active.rule.kinds:

@@ -52,6 +52,7 @@ class _Edge(msgspec.Struct, array_like=True):
     kept: list[Late]
     told_to: int
     known_to: int
+    away_by: Cause = Cause.EDGE
 
 
 class State(msgspec.Struct):
@@ -109,7 +110,7 @@ def _edge(edge: EdgeState) -> _Edge:
     return _Edge(
         edge.id, edge.site, edge.known, edge.online, edge.epoch, edge.born_at, edge.back_q,
         edge.listening_q, edge.backlog, edge.pending, edge.seen, shadows,
-        list(edge.kept), edge.told_to, edge.known_to,
+        list(edge.kept), edge.told_to, edge.known_to, edge.away_by,
     )  # fmt: skip
 
 
@@ -146,7 +147,7 @@ def restore(engine: Engine, blob: bytes) -> None:
             stored.id, stored.site, stored.known, stored.online, stored.epoch, stored.born_at,
             stored.back_q, stored.listening_q, stored.backlog, stored.pending, stored.seen,
             {(rule_id, key): shadow for rule_id, key, shadow in stored.shadows},
-            deque(stored.kept), stored.told_to, stored.known_to,
+            deque(stored.kept), stored.told_to, stored.known_to, stored.away_by,
         )  # fmt: skip
     engine.install(engine.plan, engine.colours)
     engine.live.noticed = state.at

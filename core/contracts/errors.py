@@ -39,6 +39,13 @@ class StoreUnavailableError(RetryableError):
     """A store does not answer, or answers that it cannot take the write now."""
 
 
+class StoreLostError(StoreUnavailableError):
+    """A store, or a part of it, is gone: whoever writes it opens it anew and begins where it says.
+
+    The message says what is gone.
+    """
+
+
 class InUseError(StoreUnavailableError):
     """Something that one process writes is another's, for as long as that one runs."""
 

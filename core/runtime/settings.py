@@ -225,6 +225,7 @@ def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Set
         if name.startswith(PREFIX) and name not in _RESERVED:
             _override(raw, name, text)
     settings = parse(Settings, raw, str(path or "settings"))
+    _refuse_half_shared(settings, str(path or "settings"))
     resolved: Settings = _resolve(settings, base)
     return resolved
 
@@ -271,6 +272,26 @@ def parse(model: type[M], raw: Any, source: str) -> M:
                 message = f"unknown key; {hint}"
             lines.append(f"{source}: {where}: {message}")
         raise SettingsError("\n".join(lines)) from None
+
+
+def _refuse_half_shared(settings: Settings, source: str) -> None:
+    """Raise :class:`SettingsError` where several collectors would share less than they need.
+
+    With records of its own each would take every site for itself.
+    """
+    if not settings.collector.shared:
+        return
+    url = settings.records.url
+    missing = []
+    if url is None or url.startswith("sqlite"):
+        missing.append(
+            "collectors share one PostgreSQL; set records.url to it, for example "
+            "postgresql://estate@db.example/estate"
+        )
+    if settings.series.kind != "influxdb":
+        missing.append("collectors share one InfluxDB; set series.kind to influxdb")
+    if missing:
+        raise SettingsError("\n".join(f"{source}: collector.shared: {each}" for each in missing))
 
 
 def _known_keys(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

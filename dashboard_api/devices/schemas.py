@@ -20,9 +20,10 @@ _DEVICE: dict[str, Any] = {
     "position": [120.1, 30.2],
     "expect_s": 10.0,
     "limits": {"load_kg": 1000.0},
-    "presence": "online",
+    "presence": "offline",
+    "presence_since": 1_763_000_030_000,
     "last_heard": 1_763_000_000_000,
-    "cause": None,
+    "cause": "device",
     "learned_s": None,
 }
 _EVENT: dict[str, Any] = {
@@ -50,7 +51,12 @@ class Device(Schema):
     """Seconds within which it should be heard."""
     limits: dict[str, float]
     presence: Presence
+    presence_since: Ms | None
+    """When its presence became what it is (another cause alone is no other presence); null where
+    nothing is known of it yet."""
     last_heard: Ms | None
+    """When a device that is not online was last heard. Null while it is online, that is, heard
+    within its interval (`GET /devices/{device}` says when last), and for one never heard."""
     cause: Cause | None
     """Why it is not heard: the highest broken link on its way."""
     learned_s: float | None
@@ -97,6 +103,9 @@ class DeviceDetail(Device):
         {**_DEVICE, "path": [], "latest": [_EVENT], "latest_known": True, "alerts": []}
     )
 
+    last_heard: Ms | None
+    """When it was last heard; of one that is online by the newest of ``latest``. Null for one that
+    was never heard, and while the series store does not answer for one that is online."""
     path: list[PathPart]
     """From the street down to its node."""
     latest: list[DeviceEvent]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 
 import anyio.to_thread
 
@@ -60,6 +61,8 @@ async def detail(services: Services, device: str) -> DeviceDetail:
         view |= {"latest": [], "latest_known": False}
     else:
         view |= {"latest": [_event(event) for event in latest], "latest_known": True}
+        if view["last_heard"] is None:
+            view["last_heard"] = _last_word(latest)
     return DeviceDetail.model_validate(view)
 
 
@@ -135,6 +138,14 @@ def _from_records(services: Services, device: str) -> dict[str, object]:
         )
         standing = [alerts.alert_view(alert, now) for alert in found.items]
     return {**view, "path": path, "alerts": standing}
+
+
+def _last_word(latest: Iterable[StoredEvent]) -> int | None:
+    """Return when a device last said something: that its edge cannot reach it is no word of it."""
+    return max(
+        (e.at for e in latest if e.kind != "device.health" or e.data.get("online") is not False),
+        default=None,
+    )
 
 
 def _event(event: StoredEvent) -> DeviceEvent:

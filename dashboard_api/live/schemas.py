@@ -45,12 +45,14 @@ class LiveColour(Schema):
 
 
 class LivePresence(Schema):
-    """`presence`: a device's presence changed."""
+    """`presence`: a device's presence changed, its cause or its learned interval."""
 
     device: str
     at: Ms
+    """When the presence became what it is: the device's `presence_since`."""
     presence: Presence
     last_heard: Ms | None
+    """As of this change: one that is online is heard later, and nobody is told each time."""
     cause: Cause | None
 
 

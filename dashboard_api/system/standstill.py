@@ -118,4 +118,5 @@ def hush_device(view: dict[str, Any], still: Mapping[str, int]) -> dict[str, Any
     """Say of a device that nobody hears it, where its site's collector stands still."""
     if view["site"] not in still:
         return view
-    return {**view, "presence": Presence.OFFLINE.value, "cause": Cause.COLLECTOR.value}
+    unheard = {"presence": Presence.OFFLINE.value, "cause": Cause.COLLECTOR.value}
+    return {**view, **unheard, "presence_since": still[view["site"]]}

@@ -120,11 +120,13 @@ def _writes(identity: Identity) -> Iterator[Right]:
 def _reads(identity: Identity) -> Iterator[Right]:
     match identity.role:
         case Role.COLLECTOR:
-            found = [topics.ALL_BATCHES, topics.ALL_STATUS, topics.ALL_EVENTS]
+            found = [topics.ALL_BATCHES, topics.ALL_STATUS, topics.ALL_EVENTS,
+                     topics.COLLECTOR_STATUS]  # fmt: skip
         case Role.API:
-            found = [topics.ALL_ALERTS, topics.ALL_COLOURS, topics.ALL_REPLIES]
+            found = [topics.ALL_ALERTS, topics.ALL_COLOURS, topics.ALL_REPLIES,
+                     topics.COLLECTOR_STATUS]  # fmt: skip
         case Role.OPERATOR:
-            found = [topics.ALL_REPLIES]
+            found = [topics.ALL_REPLIES, topics.COLLECTOR_STATUS]
         case Role.EDGE | Role.CANARY:
             own = _own(identity)
             found = [topics.receipt(*own), topics.command(*own), topics.COLLECTOR_STATUS]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import httpx
 
-from core.contracts.errors import EstateError, SettingsError
+from core.contracts.errors import EstateError, SettingsError, StoreUnavailableError
 from core.runtime.clock import ScaledClock
 from core.runtime.settings import Settings
 from estate.doctor import flow, machine, parts, shared
-from estate.doctor.finding import BrokenError, Finding, Patient
+from estate.doctor.finding import BrokenError, DependsError, Finding, Patient
 from estate.node import last_clock
 
 Look = Callable[[Patient], Iterable[Finding] | str]
@@ -62,10 +63,21 @@ def examine(settings: Settings, clock: ScaledClock | None = None) -> list[Findin
             told = [Finding(part, ok=True, text=found)] if isinstance(found, str) else list(found)
         except BrokenError as ailment:
             told = [Finding(part, False, str(ailment), ailment.remedy, ailment.since)]
+        except DependsError as error:
+            told = [Finding(part, False, str(error), f"see {error.part}")]
         except SettingsError as error:
             told = [Finding(part, False, str(error), "set what the message names")]
         except (EstateError, OSError, httpx.HTTPError) as error:
-            text = str(error) or type(error).__name__
-            told = [Finding(part, False, text, "mend what the message names, then look again")]
-        findings += told
+            # What is damaged says what to do behind a semicolon.
+            text, _, remedy = str(error).partition("; ")
+            told = [Finding(part, False, text or type(error).__name__, remedy or _remedy(error))]
+        findings += [replace(each, text=" ".join(each.text.split())) for each in told]
     return findings
+
+
+def _remedy(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return "see whether this user may read it, and whether the disk is in order"
+    if isinstance(error, StoreUnavailableError):
+        return "see whether what does not answer runs, and can be reached from here"
+    return "the message names the file or setting: put it right, or back from a backup"

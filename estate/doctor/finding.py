@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.contracts.errors import EstateError
+from core.contracts.errors import EstateError, JournalError
 from core.runtime.clock import ScaledClock
 from core.runtime.settings import Settings
+from core.storage.journal.survey import Survey, survey
 from core.storage.records import Records
 
 
@@ -35,6 +36,14 @@ class BrokenError(EstateError):
         self.remedy = remedy
         self.since = since
         super().__init__(text)
+
+
+class DependsError(EstateError):
+    """What is looked at cannot be seen while another part is broken, whose own look says why."""
+
+    def __init__(self, part: str) -> None:
+        self.part = part
+        super().__init__(f"depends on the {part}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +74,38 @@ class Patient:
         """Return how many real seconds ago a moment of the run (ms) was."""
         return max(self.now - at, 0) / 1000 / self.clock.speed
 
+    def log_of(self, process: str) -> str:
+        """Return where a part's own log is: a supervisor writes files, others have theirs."""
+        path = self.settings.data / "logs" / f"{process}.log"
+        if path.exists():
+            return str(path)
+        unit, service = process.replace(" ", "@"), process.partition(" ")[0]
+        return f"its log (`journalctl -u estate-{unit}` or `docker compose logs {service}`)"
+
+    def open_records(self) -> Records:
+        """Open the records as they are: neither made nor migrated."""
+        return Records(self.settings.records_url).open(migrating=False)
+
     @contextmanager
     def records(self) -> Iterator[Records]:
-        """Give the records as they are: neither made nor migrated."""
-        records = Records(self.settings.records_url)
-        records.open(migrating=False)
+        """Give the open records; raise :class:`DependsError` where they cannot be opened."""
+        try:
+            records = self.open_records()
+        except EstateError:
+            raise DependsError("records") from None
         try:
             yield records
         finally:
             records.close()
+
+    @contextmanager
+    def survey(self) -> Iterator[Survey]:
+        """Give a look at the collector's journal; raise :class:`DependsError` without one."""
+        try:
+            with survey(self.log) as seen:
+                yield seen
+        except JournalError:
+            raise DependsError("journal") from None
 
 
 def for_long(seconds: float) -> str:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 from sqlalchemy import select
 
 from core.contracts.codec import decode_event
+from core.contracts.errors import JournalCorruptError, JournalError
 from core.contracts.log import TICK
 from core.storage.journal import JournalReader
 from core.storage.journal.survey import Survey, holder, survey
@@ -31,11 +33,18 @@ _NEARLY_FULL = 0.8
 _SKEW_S = 5.0
 _LETTERS_S = 3600.0
 _NAMED = 5
+_DAMAGED = (
+    "stop the collector and keep a copy, then restore a backup (docs/backup.md); or move it away "
+    "(with its -wal and -shm): the next start begins a new log, the stores keep what they have, "
+    "the edges send what they still have, and what was in this log only is lost"
+)
 
 
 def collector(patient: Patient) -> str:
     """Look whether a collector holds the log and lets its time go on."""
     pid = holder(patient.log)
+    if not patient.log.exists():
+        raise _not_ticking(patient, pid, None)
     ticked, position = _last_tick(patient)
     if pid is None or ticked is None or patient.age_s(ticked) > _TICK_S:
         time.sleep(_AGAIN_S)
@@ -46,12 +55,12 @@ def collector(patient: Patient) -> str:
 
 def _not_ticking(patient: Patient, pid: int | None, ticked: int | None) -> BrokenError:
     if pid is None:
-        remedy = f"`estate run` or `estate collector`; see {_log_of(patient)}"
+        remedy = f"`estate run` or `estate collector`; see {patient.log_of('collector')}"
         return BrokenError("it does not run", remedy, ticked)
     since = "" if ticked is None else f" for {for_long(patient.age_s(ticked))}"
     return BrokenError(
         f"it runs (process {pid}), but has journalled no tick{since}",
-        f"see {_log_of(patient)}: a full disk or budget, or a process that was stopped",
+        f"see {patient.log_of('collector')}: a full disk or budget, or a process that was stopped",
         ticked,
     )
 
@@ -59,9 +68,15 @@ def _not_ticking(patient: Patient, pid: int | None, ticked: int | None) -> Broke
 def journal(patient: Patient) -> str:
     """Look at the room in the log's budget."""
     budget = patient.settings.collector.journal_bytes
-    with survey(patient.log) as seen:
-        used = seen.used_bytes()
-        cursors = seen.cursors()
+    try:
+        with survey(patient.log) as seen:
+            seen.check(patient.log)
+            used, cursors = seen.used_bytes(), seen.cursors()
+    except JournalCorruptError as error:
+        raise BrokenError(str(error).partition("; ")[0], _DAMAGED) from None
+    except JournalError as error:
+        remedy = "`estate run` or `estate collector` makes it; or set `data`"
+        raise BrokenError(str(error), remedy) from None
     share = used / budget
     if share >= _NEARLY_FULL:
         held = min(cursors, key=lambda name: cursors[name], default="no projection")
@@ -74,8 +89,8 @@ def journal(patient: Patient) -> str:
 
 def projections(patient: Patient) -> list[Finding] | str:
     """Look how far each projection is behind the log."""
-    runs = holder(patient.log) is not None
-    with survey(patient.log) as seen:
+    runs, log = holder(patient.log) is not None, patient.log_of("collector")
+    with patient.survey() as seen:
         lags = {name: _lag(patient, seen, at) for name, at in seen.cursors().items()}
     if not lags:
         raise BrokenError("none has begun", "start the collector once")
@@ -83,8 +98,7 @@ def projections(patient: Patient) -> list[Finding] | str:
         Finding(
             "projections", False,
             f"{name} is {entries:,} entries and {for_long(seconds)} behind",
-            f"see {_log_of(patient)} for why its store refuses it (`projector stands still`)",
-            since,
+            f"see {log} for why its store refuses it (`projector stands still`)", since,
         )
         for name, (entries, seconds, since) in lags.items()
         if runs and seconds > _BEHIND_S
@@ -109,20 +123,20 @@ def edges(patient: Patient) -> list[Finding] | str:
 
 
 def _edge(patient: Patient, row: EdgeState) -> Iterator[Finding]:
-    log = patient.settings.data / "logs" / f"edge {row.edge}.log"
+    log = patient.log_of(f"edge {row.edge}")
     if not row.online:
         waits = _waiting(patient, row.edge)
         backlog = f"; {waits:,} batches wait in its outbox" if waits else ""
         long = for_long(patient.age_s(row.since))
         yield Finding(
             "edges", False, f"{row.edge} is offline for {long}{backlog}",
-            f"see whether it runs and reaches the broker; its log (here {log}) says why not",
+            f"see whether it runs and reaches the broker, on its own machine; {log}",
             row.since,
         )  # fmt: skip
     elif not row.drained and patient.age_s(row.since) > _BACKLOG_S:
         yield Finding(
             "edges", False, f"{row.edge} is online, but has not handed on its backlog",
-            f"see {log} and {_log_of(patient)}", row.since,
+            f"see {log} and {patient.log_of('collector')}", row.since,
         )  # fmt: skip
 
 
@@ -131,9 +145,14 @@ def outboxes(patient: Patient) -> list[Finding] | str:
     paths = sorted(patient.settings.data.glob("edges/*/outbox.sqlite"))
     bad = []
     for path in paths:
-        with survey(path) as seen:
-            share = seen.used_bytes() / JOURNAL_BYTES
-            ages = [lane.oldest_at for lane in seen.lanes() if lane.oldest_at is not None]
+        try:
+            with survey(path) as seen:
+                share = seen.used_bytes() / JOURNAL_BYTES
+                ages = [lane.oldest_at for lane in seen.lanes() if lane.oldest_at is not None]
+        except JournalCorruptError as error:
+            text, _, remedy = str(error).partition("; ")
+            bad.append(Finding("outboxes", False, text, remedy))
+            continue
         if share >= _NEARLY_FULL:
             bad.append(
                 Finding(
@@ -148,12 +167,10 @@ def outboxes(patient: Patient) -> list[Finding] | str:
 
 def clocks(patient: Patient) -> list[Finding] | str:
     """Look at the clocks of the edges, as their last births told them."""
-    reader = JournalReader(patient.log)
-    with survey(patient.log) as seen:
-        lanes = {head.name: head.last for head in seen.lanes() if head.name.startswith("control/")}
     bad = []
-    reader.open()
-    try:
+    with patient.survey() as seen, closing(JournalReader(patient.log)) as reader:
+        lanes = {head.name: head.last for head in seen.lanes() if head.name.startswith("control/")}
+        reader.open()
         for name, last in lanes.items():
             told = [
                 (event.data.skew_s, entry.at)
@@ -164,14 +181,12 @@ def clocks(patient: Patient) -> list[Finding] | str:
                 skew, at = told[-1]
                 text = f"{name.rpartition('/')[2]} was {skew:+.0f} s from the collector's clock"
                 bad.append(Finding("clocks", False, text, "run NTP on both machines", at))
-    finally:
-        reader.close()
     return bad or f"no edge of {len(lanes)} is more than {_SKEW_S:g} s off"
 
 
 def unknown_devices(patient: Patient) -> str:
     """Look for whoever speaks and is in no topology, in the engine's last state."""
-    with survey(patient.log) as seen:
+    with patient.survey() as seen:
         cursor = f"rules-snapshot/{seen.epoch}"
     with patient.records() as records, records.reading() as session:
         blob = session.scalar(select(CursorRow.snapshot).where(CursorRow.projector == cursor))
@@ -205,7 +220,7 @@ def dead_letters(patient: Patient) -> str:
 
 
 def _last_tick(patient: Patient) -> tuple[int | None, int]:
-    with survey(patient.log) as seen:
+    with patient.survey() as seen:
         return seen.newest_at(TICK), seen.position
 
 
@@ -221,10 +236,6 @@ def _waiting(patient: Patient, edge: str) -> int:
         return 0
     with survey(path) as seen:
         return sum(lane.entries for lane in seen.lanes())
-
-
-def _log_of(patient: Patient) -> str:
-    return str(patient.settings.data / "logs" / "collector.log")
 
 
 def _some(names: list[str]) -> str:

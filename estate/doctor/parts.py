@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 
 import httpx
 
 from core.contracts import topics
 from core.contracts.batch import COLLECTOR_STATUS, decode_struct
 from core.contracts.errors import ContractError, StoreUnavailableError
+from core.contracts.ports import SeriesReader
 from core.runtime.link_probe import Answer, ProbeError, probe
 from core.storage.journal.survey import holder
 from core.storage.records import processes as process_rows
-from core.storage.series import open_reader
+from core.storage.series import EmbeddedReader, InfluxReader, open_reader
 from estate.activation import read_rules
 from estate.doctor.finding import BrokenError, Finding, Patient
 from worker.health import facts
@@ -43,7 +45,8 @@ def broker(patient: Patient) -> str:
         raise BrokenError(
             f"{where} lets us in, but does not show that the collector of this folder is online",
             "see whether the broker's access list (ACL) lets this name read "
-            f"{topics.COLLECTOR_STATUS}, and {patient.settings.data / 'logs' / 'collector.log'}",
+            f"{topics.COLLECTOR_STATUS} (the one that `estate broker-config` writes does), and the "
+            f"collector: {patient.log_of('collector')}",
         )
     return f"{where} lets us in and listen"
 
@@ -61,28 +64,46 @@ def _says_online(answer: Answer) -> bool:
 def series(patient: Patient) -> str:
     """Ask the series store something."""
     kind = patient.settings.series.kind
-    remedy = (
-        "see series.influxdb in the settings, and whether InfluxDB runs"
-        if kind == "influxdb"
-        else f"see {patient.settings.data / 'series'}; if it is damaged, move it away: the log "
-        "fills a new one as far as it reaches"
-    )
     try:
-        reader = open_reader(patient.settings)
-        try:
+        with closing(open_reader(patient.settings)) as reader:
+            _complain_of_loss(patient, reader)
             count = reader.count(patient.past(3600), patient.now)
-        finally:
-            reader.close()
     except StoreUnavailableError as error:
-        raise BrokenError(f"{kind}: {error}", remedy) from None
+        # Of a file that is damaged the store itself says what to do.
+        text, _, remedy = str(error).partition("; ")
+        if not remedy:
+            remedy = (
+                "see series.influxdb in the settings, and whether InfluxDB runs"
+                if kind == "influxdb"
+                else f"see {patient.settings.data / 'series'}: who may read it, and the disk"
+            )
+        raise BrokenError(f"{kind}: {text}", remedy) from None
     return f"{kind} answers; {count:,} events of the last hour"
+
+
+def _complain_of_loss(patient: Patient, reader: SeriesReader) -> None:
+    """Raise where the store, or a day of it, is gone; who reads only the last hour may not see."""
+    if isinstance(reader, InfluxReader) and not reader.is_there():
+        raise BrokenError(
+            f"influxdb: there is no database {patient.settings.series.influxdb.database}",
+            "start the collector: it makes the database (where its user may not: `estate influx "
+            "init`), and stores in one that was there before what its log still holds "
+            "(collector.journal_retention_h). Or restore a backup first",
+        )
+    lost = reader.lost() if isinstance(reader, EmbeddedReader) else []
+    if lost:
+        raise BrokenError(
+            f"embedded: {', '.join(map(str, lost))}: listed, and gone",
+            "put it back, or restart the collector: it begins the day anew and stores in it what "
+            "its log still holds (collector.journal_retention_h)",
+        )
 
 
 def records(patient: Patient) -> str:
     """Look at the records' schema, without migrating it."""
     remedy = "see records.url, and whether the database runs; `estate run` makes and migrates it"
     try:
-        with patient.records() as found:
+        with closing(patient.open_records()) as found:
             return f"{found.dialect}, of this version"
     except StoreUnavailableError as error:
         raise BrokenError(str(error), remedy) from None
@@ -92,13 +113,15 @@ def processes(patient: Patient) -> list[Finding] | str:
     """Look at the supervised processes."""
     with patient.records() as found, found.reading() as session:
         rows = process_rows.list_processes(session)
-    if not rows and holder(patient.log) is not None:
+    # One of several collectors is never alone: worker and API may be on other machines.
+    is_single = holder(patient.log) is not None or patient.settings.collector.shared
+    if not rows and is_single:
         return "no supervisor: the parts were started one by one"
     if not rows:
         raise BrokenError("nothing was started here yet", "`estate run` starts everything")
     bad = []
     for row in rows:
-        remedy = f"see {patient.settings.data / 'logs' / row['name']}.log; `estate run` restarts it"
+        remedy = f"see {patient.log_of(row['name'])}; `estate run` restarts it"
         if row["state"] != "running":
             text = f"{row['name']} is {row['state']} {row['message']}".rstrip()
             bad.append(Finding("processes", False, text, remedy, row["since"]))
@@ -112,9 +135,9 @@ def worker(patient: Patient) -> list[Finding] | str:
     """Look how the worker's jobs went."""
     with patient.records() as found:
         told = facts(patient.settings, found, patient.now)
-    log = patient.settings.data / "logs" / "worker.log"
+    remedy = f"see {patient.log_of('worker')}"
     bad = [
-        Finding("worker", False, f"{fact.name}: {fact.message}", f"see {log}")
+        Finding("worker", False, f"{fact.name}: {fact.message}", remedy)
         for fact in told
         if not fact.ok
     ]
@@ -132,7 +155,7 @@ def console(patient: Patient) -> str:
     scheme = "https" if api.tls_cert is not None else "http"
     host = "127.0.0.1" if api.host in ("0.0.0.0", "::", "localhost") else api.host  # noqa: S104
     url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{api.port}/api/v1/health"
-    log = patient.settings.data / "logs" / "api.log"
+    log = patient.log_of("api")
     try:
         # Its own certificate is another look's business.
         answer = httpx.get(url, timeout=3, verify=False)  # noqa: S501

@@ -15,6 +15,7 @@ def collectors(patient: Patient) -> list[Finding] | str:
     with patient.records() as records, records.reading() as session:
         now = tenures.now_ms(session)
         members, sites = tenures.overview(session)
+        known = tenures.known_sites(session)
     living = {each.name for each in members if each.left_ms > 0}
     bad = [
         Finding(
@@ -24,6 +25,11 @@ def collectors(patient: Patient) -> list[Finding] | str:
         for each in members
         if each.left_ms <= 0
     ]  # fmt: skip
+    unknown = sorted(set(patient.settings.collector.sites) - known)
+    if unknown and known:
+        text = f"collector.sites names what no topology does: {', '.join(unknown)}"
+        remedy = f"correct it, or the topology; there are {', '.join(sorted(known)[:20])}"
+        bad.append(Finding(_PART, False, text, remedy))
     lost = [
         site.site
         for site in sites

@@ -70,7 +70,8 @@ def test_devices_are_filtered_and_paged(get: Get) -> None:
 def test_one_device(get: Get, reader: httpx.Client) -> None:
     device = get("devices/lift-1")
     assert [part["id"] for part in device["path"]] == ["street", "west", "grid", "jinxiu", "b1"]
-    assert device["presence"] == "online"
+    assert (device["presence"], device["presence_since"]) == ("online", NOW - 60_000)
+    assert device["last_heard"] == NOW - 10_000, "its newest word, not when it came online"
     assert device["latest_known"] is True
     assert device["latest"] == [
         {"at": NOW - 10_000, "kind": "elevator.alarm_button", "data": {"active": True}}
@@ -79,6 +80,14 @@ def test_one_device(get: Get, reader: httpx.Client) -> None:
     missing = reader.get("/api/v1/devices/lift-9")
     assert missing.status_code == 404
     assert "lift-9" in missing.json()["detail"]
+
+
+def test_a_list_does_not_say_when_a_device_that_is_online_was_last_heard(get: Get) -> None:
+    devices = {item["id"]: item for item in get("devices")["items"]}
+    assert devices["lift-1"]["last_heard"] is None
+    assert devices["lift-1"]["presence_since"] == NOW - 60_000
+    assert devices["door-1"]["presence_since"] == NOW - 60_000
+    assert devices["door-2"]["presence_since"] is None
 
 
 def test_events_of_a_device(get: Get, reader: httpx.Client) -> None:

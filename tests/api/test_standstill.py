@@ -135,7 +135,8 @@ def test_where_the_rules_stand_still_all_is_grey_and_the_collector_is_the_cause(
     assert set(town.presence().values()) == {("offline", "collector")}
     assert len(town.presence(presence="offline")) == 4
     assert town.presence(presence="online") == {}
-    assert town.get("devices/north-1")["cause"] == Cause.COLLECTOR
+    device = town.get("devices/north-1")
+    assert (device["cause"], device["presence_since"]) == (Cause.COLLECTOR, stood_at)
     assert [edge["known"] for edge in town.get("edges")] == [False, False]
     counters = town.get("system")["counters"]
     assert (counters["devices_offline"], counters["devices_online"]) == (4, 0)

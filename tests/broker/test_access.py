@@ -11,6 +11,7 @@ import pytest
 
 from core.contracts import topics
 from core.runtime.settings import BrokerSettings
+from estate.doctor import examine
 from tests.broker.harness import (
     NOT_AUTHORIZED,
     TWO_EDGES,
@@ -58,10 +59,10 @@ MAY = {
     "devices/meter-9": ({"a device's event"}, set[str]()),
     "parts/collector": (
         RECEIPTS | {"collector", "alert", "colour"},
-        BATCHES | STATUS | EVENTS,
+        BATCHES | STATUS | EVENTS | {"collector"},
     ),
-    "parts/api": (COMMANDS, REPLIES | {"alert", "colour"}),
-    "parts/operator": (COMMANDS, REPLIES),
+    "parts/api": (COMMANDS, REPLIES | {"alert", "colour", "collector"}),
+    "parts/operator": (COMMANDS, REPLIES | {"collector"}),
     "observers/cockpit": (set[str](), {"alert", "colour", "collector"}),
     "simulators/street": (BATCHES | STATUS | EVENTS, RECEIPTS | {"collector"}),
 }
@@ -97,6 +98,27 @@ def test_whoever_subscribes_to_everything_hears_only_its_own(broker: Secured, pl
         assert listener.refusal("elsewhere") == NOT_AUTHORIZED
         heard = {message.topic for message in listener.heard}
     assert heard == {TOPICS[name] for name in MAY[place][1] & said}
+
+
+@pytest.mark.parametrize("place", ["parts/collector", "parts/api", "parts/operator"])
+def test_the_doctor_sees_the_collector_with_each_parts_settings(
+    broker: Secured, tmp_path: Path, place: str
+) -> None:
+    async def main() -> None:
+        collector = Collector(tmp_path, broker.server, "gw-7")
+        own = collector.settings.model_copy(update={"broker": broker.settings("parts/collector")})
+        collector.settings = own
+        await collector.start()
+        try:
+            await until(lambda: collector.app.connected, "the collector is connected")
+            seen = own.model_copy(update={"broker": broker.settings(place)})
+            findings = await asyncio.to_thread(examine, seen)
+            (finding,) = [finding for finding in findings if finding.part == "broker"]
+            assert finding.ok, (finding.text, finding.remedy)
+        finally:
+            await collector.stop()
+
+    run(main())
 
 
 def test_no_client_id_throws_another_out(broker: Secured) -> None:

@@ -6,7 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from msgspec import structs
 
@@ -18,16 +20,16 @@ from collector.projector import Projector
 from collector.series_projection import SeriesProjection
 from collector.ticker import Ticker
 from core.contracts.batch import EdgeStatus, LaneStatus
-from core.contracts.codec import encode
-from core.contracts.errors import StoreUnavailableError
+from core.contracts.codec import encode, make_event
+from core.contracts.errors import StoreLostError, StoreUnavailableError
 from core.contracts.log import TICK, LogEntry
 from core.runtime.clock import ScaledClock
 from core.runtime.link import Message
 from core.runtime.settings import Settings
 from core.storage.journal import Append, Journal, LaneBounds, OnFull
-from core.storage.records import Records
+from core.storage.records import Records, conservation, ledger
 from core.storage.records.refusals import DeadLetter
-from core.storage.series import EmbeddedWriter
+from core.storage.series import EmbeddedWriter, open_reader, open_writer
 from edge.receipts import credible
 
 CLOCK = ScaledClock()
@@ -183,6 +185,102 @@ def test_a_projector_survives_a_store_that_is_down_and_a_bug(
     assert projector.failures == 2
     until(lambda: projector.trouble is None)
     projector.stop()
+
+
+def test_a_store_that_is_gone_is_opened_anew_and_written_from_where_it_says(
+    journal: Journal, notebook: Notebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collector.projector._ANEW_S", 0.01)
+
+    class Emptied(Shaky):
+        def apply(self, chunk: Chunk) -> None:
+            if self.faults:
+                self.seen.clear()
+            super().apply(chunk)
+
+        def close(self) -> None:
+            if not self.seen:
+                raise StoreUnavailableError("what is gone cannot be ended")
+
+    shaky = Emptied()
+    shaky.faults = []
+    projector = Projector(shaky, Feed(journal), notebook)
+    projector.start()
+    for _ in range(3):
+        journal.append(Append(TICK, b"", 1, events=0)).result()
+    until(lambda: shaky.seen == [1, 2, 3])
+    shaky.faults = [StoreLostError("gone")]
+    journal.append(Append(TICK, b"", 1, events=0)).result()
+    until(lambda: shaky.seen == [1, 2, 3, 4])
+    assert projector.failures == 1
+    until(lambda: projector.trouble is None)
+    projector.stop()
+    assert notebook.load()["shaky"].is_alive is False
+
+
+@pytest.mark.parametrize("kind", ["embedded", pytest.param("influxdb", marks=pytest.mark.influxdb)])
+def test_what_a_store_has_lost_comes_back_from_the_log(
+    tmp_path: Path, request: pytest.FixtureRequest, kind: str
+) -> None:
+    raw: dict[str, Any] = {"data": tmp_path, "series": {"kind": kind}}
+    if kind == "influxdb":
+        server = request.getfixturevalue("influxdb")
+        name = request.getfixturevalue("influxdb_database")
+        raw["series"]["influxdb"] = {"url": server.url, "database": name}
+    settings = Settings.model_validate(raw)
+    log = Journal(tmp_path / "log", owner="c", budget=1 << 24, on_full=OnFull.REFUSE)
+    log.open()
+    records = Records(settings.records_url).open()
+    with records.session() as session:
+        ledger.begin(session, log.epoch, 0, CLOCK.now_ms())
+
+    def journalled(count: int) -> None:
+        for _ in range(count):
+            event = make_event(
+                "meter.reading", device="m1", at=CLOCK.now_ms(), seen=CLOCK.now_ms(),
+                data={"medium": "water"},
+            )  # fmt: skip
+            log.append(Append("plain/s/m1", encode(event), CLOCK.now_ms())).result()
+
+    def stored() -> int:
+        reader = open_reader(settings)
+        try:
+            return reader.count(0, 4_000_000_000_000)
+        finally:
+            reader.close()
+
+    def lose() -> None:
+        if kind == "influxdb":
+            httpx.post(f"{server.url}/query", data={"q": f'DROP DATABASE "{name}"'})
+            return
+        (path,) = (tmp_path / "series").glob("20*.sqlite")
+        path.rename(tmp_path / "damaged")
+
+    def projector() -> Projector:
+        series = SeriesProjection(
+            lambda: open_writer(settings, log=log.epoch), records, CLOCK, log.epoch
+        )
+        return Projector(series, Feed(log, series.families), Notebook(records, log.epoch, CLOCK))
+
+    runs = projector()
+    runs.start()
+    journalled(20)
+    until(lambda: runs.position == 20)
+    if kind == "embedded":  # who has the file open sees its loss at the next start
+        runs.stop()
+    lose()
+    if kind == "embedded":
+        runs = projector()
+        runs.start()
+    journalled(5)
+    until(lambda: runs.position == 25 and runs.trouble is None)
+    runs.stop()
+    assert stored() == 25
+    with records.reading() as session:
+        found = conservation.law(session, 0, 4_000_000_000_000)
+    assert found.total.stored == 25, "counted once"
+    records.close()
+    log.close()
 
 
 def test_the_ticker_outlives_a_log_that_takes_nothing(journal: Journal) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from core.storage.journal import Append, Journal, OnFull
 from estate.cli import app
 
 RULE = """\
@@ -90,3 +91,47 @@ def test_the_doctor_names_what_is_broken_and_the_remedy(tmp_path: Path) -> None:
     assert "BAD  broker: 127.0.0.1:1" in done.output
     assert "`estate run`" in done.output
     assert "ok   rules" in done.output
+
+
+@pytest.mark.parametrize("url", ["nonsense", "postgresql://estate:hunter2@db:port/estate"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["audit"],
+        ["deadletters", "list"],
+        ["devices", "unknown"],
+        ["collectors", "list"],
+        ["sign-in-link"],
+        ["collector"],
+        ["worker"],
+        ["doctor"],
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_address_of_the_records_is_named_and_never_shown(
+    command: list[str], url: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "settings.yaml"
+    topology = Path("deploy/topology.yaml").absolute()
+    places = f"data: data\ntopology: {topology}\nbroker: {{port: 1}}\n"
+    file.write_text(f"{places}records: {{url: '{url}'}}\n")
+    done = estate(*command, "--settings", str(file))
+    assert done.exit_code == (1 if command == ["doctor"] else 2), done.output
+    assert "records.url" in done.output
+    assert "postgresql://estate@db.example:5432/estate" in done.output
+    assert "hunter2" not in done.output
+
+
+def test_an_audit_over_a_damaged_log_says_what_can_be_done(tmp_path: Path) -> None:
+    path = tmp_path / "collector.sqlite"
+    journal = Journal(path, owner="c", budget=1 << 24, on_full=OnFull.REFUSE)
+    journal.open()
+    for number in range(400):
+        journal.append(Append("plain/s/d", b"x" * 900, number)).result()
+    journal.close()
+    content = path.read_bytes()
+    path.write_bytes(content[: 3 * 4096] + b"\xa5" * (len(content) - 3 * 4096))
+    done = CliRunner().invoke(app, ["audit"], env={"ESTATE_DATA": str(tmp_path)})
+    assert done.exit_code == 2, done.output
+    assert f"{path}: the journal is damaged" in done.output
+    assert "restore a backup or move it away" in " ".join(done.output.split())

@@ -19,17 +19,20 @@ from core.contracts.batch import CollectorStatus
 from core.contracts.codec import encode, make_event
 from core.contracts.log import TICK, control_lane
 from core.contracts.outputs import EdgeOutput
+from core.contracts.ports import Point
 from core.runtime.clock import ScaledClock
 from core.runtime.settings import BrokerSettings, Settings
 from core.storage.journal import Append, Journal, OnFull
 from core.storage.records import Records, processes, projection, refusals
 from core.storage.records.letters import Replayed, mark_replayed
+from core.storage.series import EmbeddedWriter
 from edge.outbox import open_journal
 from estate.doctor import Finding, examine, flow
 from rules.engine import Engine
 from tests.servers import Server, binary, mosquitto_server
 
 HOUR = 3_600_000
+DAY = 24 * HOUR
 CLOCK = ScaledClock()
 
 
@@ -205,6 +208,67 @@ def test_refused_and_unknown_things_are_told_with_the_reason(place: Installation
         assert any("media retention: failed (1 of 1): EIO" in f.text for f in place.found("worker"))
 
 
+def test_a_damaged_log_is_named_once_with_what_can_be_done(place: Installation) -> None:
+    with place.journal() as journal:
+        for age in range(400):
+            journal.append(Append("plain/s/d", b"x" * 900, CLOCK.now_ms() - age)).result()
+            tick(journal, CLOCK.now_ms())
+    path = place.settings.data / "collector.sqlite"
+    content = path.read_bytes()
+    path.write_bytes(content[: 3 * 4096] + b"\xa5" * (len(content) - 3 * 4096))
+    with place.records():
+        findings = examine(place.settings)
+    finding = next(finding for finding in findings if finding.part == "journal")
+    assert not finding.ok
+    assert finding.text.startswith(f"{path}: the journal is damaged (")
+    assert "docs/backup.md" in finding.remedy
+    assert "move it away" in finding.remedy
+    rest = [each for each in findings if each.part != "journal"]
+    assert not [each for each in rest if "is damaged" in each.text]
+    assert "depends on the journal" in {each.text for each in rest if each.part == "projections"}
+    path.write_bytes(b"not a database at all" * 4096)
+    assert "the journal is damaged" in place.bad("journal").text
+
+
+def test_an_outbox_that_is_damaged_hides_no_other(place: Installation) -> None:
+    for name in ("north", "south"):
+        folder = place.settings.data / "edges" / name
+        folder.mkdir(parents=True)
+        (folder / "outbox.sqlite").write_bytes(b"not a database at all" * 4096)
+    first, second = place.found("outboxes")
+    assert "north" in first.text
+    assert "south" in second.text
+    assert "possible loss" in first.remedy
+
+
+@pytest.mark.parametrize("url", ["nonsense", "postgresql://estate:secret@127.0.0.1:1/estate"])
+def test_records_that_cannot_be_opened_are_told_once(tmp_path: Path, url: str) -> None:
+    place = Installation(tmp_path, records={"url": url})
+    bad = {each.part: each for each in examine(place.settings) if not each.ok}
+    assert "depends on" not in bad["records"].text
+    assert bad["records"].remedy
+    for part in ("processes", "edges", "dead letters", "worker"):
+        assert bad[part].text == "depends on the records"
+        assert bad[part].remedy == "see records"
+    assert not [each for each in bad.values() if "\n" in each.text or "secret" in each.text]
+
+
+def test_a_part_that_no_supervisor_started_has_its_log_elsewhere(place: Installation) -> None:
+    with place.journal() as journal:
+        tick(journal, CLOCK.now_ms() - 3 * HOUR)
+        assert "journalctl -u estate-collector" in place.bad("collector").remedy
+        log = place.settings.data / "logs" / "collector.log"
+        log.parent.mkdir()
+        log.touch()
+        assert str(log) in place.bad("collector").remedy
+
+
+def test_a_shared_collector_alone_on_its_machine_is_well(tmp_path: Path) -> None:
+    place = Installation(tmp_path, collector={"shared": True})
+    with place.records():
+        assert "one by one" in place.well("processes")
+
+
 def test_records_are_not_migrated_by_looking(place: Installation) -> None:
     assert "no records yet" in place.bad("records").text
     path = place.settings.data / "records.sqlite"
@@ -213,6 +277,44 @@ def test_records_are_not_migrated_by_looking(place: Installation) -> None:
     assert path.stat().st_size == 0
     with place.records():
         assert "of this version" in place.well("records")
+
+
+def test_a_damaged_day_of_the_series_is_named_and_no_more_than_it_given_up(
+    place: Installation,
+) -> None:
+    folder = place.settings.data / "series"
+    now = CLOCK.now_ms()
+    today, yesterday = (datetime.fromtimestamp(ms / 1000, UTC).date() for ms in (now, now - DAY))
+    writer = EmbeddedWriter(folder)
+    writer.open()
+    for pos in range(1, 400):
+        at = now - pos if pos % 2 else now - DAY
+        data = {"medium": "water", "energy_kwh": float(pos)}
+        event = make_event("meter.reading", device=f"m{pos}", at=at, seen=at, data=data)
+        writer.write([(pos, Point(at * 1_000_000 + pos, "s", event))], pos)
+    writer.close()
+    assert place.well("series")
+    path = folder / f"{today}.sqlite"
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xa5" * (len(content) - 4096))
+    finding = place.bad("series")
+    assert finding.text.startswith(f"embedded: {path}: is damaged (")
+    assert "move this one file away" in finding.remedy
+    path.unlink()
+    (folder / f"{yesterday}.sqlite").unlink()
+    finding = place.bad("series")
+    assert str(path) in finding.text
+    assert str(yesterday) in finding.text, "although nothing of the last hour is in it"
+    assert "restart the collector" in finding.remedy
+
+
+@pytest.mark.influxdb
+def test_a_database_that_is_gone_is_named(tmp_path: Path, influxdb: Server) -> None:
+    influx = {"url": influxdb.url, "database": f"estate_{tmp_path.name}"}
+    place = Installation(tmp_path, series={"kind": "influxdb", "influxdb": influx})
+    finding = place.bad("series")
+    assert f"no database {influx['database']}" in finding.text
+    assert "collector" in finding.remedy
 
 
 def test_parts_that_were_started_one_by_one_have_no_supervisor(place: Installation) -> None:

@@ -125,6 +125,11 @@ class Script:
         self.now = until
         return found
 
+    def push_tick(self) -> list[Output]:
+        """Let a tick come at once."""
+        pos, now = self._next
+        return self.push(TickEntry(pos, now))
+
     def online(
         self,
         edge: str = "e1",
@@ -138,8 +143,9 @@ class Script:
         data = {"epoch": self._epochs[edge], "backlog": waiting, "through": through}
         return self.control("edge.online", data, edge)
 
-    def offline(self, edge: str = "e1") -> list[Output]:
-        return self.control("edge.offline", {"epoch": self._epochs[edge], "clean": False}, edge)
+    def offline(self, edge: str = "e1", **cause: str) -> list[Output]:
+        data = {"epoch": self._epochs[edge], "clean": False, **cause}
+        return self.control("edge.offline", data, edge)
 
     def control(self, kind: str, data: dict[str, Any], edge: str = "e1") -> list[Output]:
         pos, now = self._next

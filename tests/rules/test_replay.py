@@ -48,8 +48,9 @@ moves = st.sampled_from(
         "denied", "over", "well", "high", "fault", "mended", "sick", "cured", "tick", "wait",
         "long", "off", "on", "on", "on_empty", "snap_free", "snap_trap", "late", "plain",
         "dropped", "rules", "stranger", "old", "epoch", "rooted", "gateway", "mended_gateway",
-        "snap_edge", "on_state", "on_both", "urgent_forced", "urgent_shut1",
-        "urgent_denied", "urgent_fault", "urgent_mended", "urgent_forced", "urgent_denied",
+        "snap_edge", "broker", "pin", "unpin", "on_state", "on_both", "urgent_forced",
+        "urgent_shut1", "urgent_denied", "urgent_fault", "urgent_mended", "urgent_forced",
+        "urgent_denied",
     ]
 )  # fmt: skip
 
@@ -133,13 +134,19 @@ class Player:
         elif move == "rules":
             fewer = dict(list(TEXTS.items())[: 3 + len(script.entries) % 4])
             script.activate(fewer, topology(coverage_minimum=0.4))
+        elif move in ("pin", "unpin"):
+            intervals = {"lift1": 40, "lift2": 2, "cam1": 20, "meter1": None}
+            raw = topology()
+            for device in raw["devices"] if move == "pin" else ():
+                device["expect_s"] = intervals.get(device["id"], device.get("expect_s"))
+            script.activate(TEXTS, raw)
         else:
             self._edge(move)
 
     def _edge(self, move: str) -> None:
         script = self.script
-        if move == "off":
-            script.offline()
+        if move in ("off", "broker"):
+            script.offline(**({"cause": "broker"} if move == "broker" else {}))
             self.away = True
         elif move == "epoch":
             self.epochs += 1

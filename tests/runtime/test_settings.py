@@ -129,3 +129,30 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_a_brokers_certificates_are_whole_or_refused(broker: dict[str, str], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         parse(Settings, {"broker": broker}, "estate.yaml")
+
+
+PG = "records: {url: postgresql://estate@db/estate}"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("series: {kind: influxdb}", ["records.url"]),
+        ("series: {kind: influxdb}\nrecords: {url: sqlite:////tmp/r.sqlite}", ["records.url"]),
+        (PG, ["series.kind"]),
+        ("", ["records.url", "series.kind"]),
+    ],
+)
+def test_collectors_that_share_need_what_they_share(
+    tmp_path: Path, text: str, says: list[str]
+) -> None:
+    path = write(tmp_path, f"collector: {{shared: true}}\n{text}\n")
+    with pytest.raises(SettingsError) as caught:
+        load(path, {})
+    lines = str(caught.value).splitlines()
+    assert len(lines) == len(says)
+    for line, key in zip(lines, says, strict=True):
+        assert line.startswith(f"{path}: collector.shared: ")
+        assert f"set {key} to" in line
+    write(tmp_path, f"collector: {{shared: true}}\nseries: {{kind: influxdb}}\n{PG}\n")
+    assert load(path, {}).collector.shared

@@ -157,11 +157,11 @@ MUTANTS = [
         "connection.execute(_ADVANCE, (self._log, position + 1))",
     ),
     Mutant(
-        "a day file's cursor is not advanced",
+        "a day file's cursor is not believed",
         "core.storage.series.days",
-        "if position <= passed:",
-        "if False:",
-        seed=9,
+        "self._passed = found[0] if found else 0",
+        "self._passed = 0",
+        seed=13,
     ),
     Mutant(
         "the manifest is ahead of the day files",

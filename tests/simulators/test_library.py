@@ -31,6 +31,7 @@ TRAPPED = {
     "floor": 3, "door_closed": True, "occupied": True,
 }  # fmt: skip
 EDGE = "jinxiu-gate"
+TOWER = "yunqi-tower"
 Write = Callable[[Rig], None]
 
 
@@ -51,6 +52,14 @@ def sensor(device: str) -> Write:
     return lambda rig: rig.log.plain("jinxiu", device, "sensor.reading", **data)
 
 
+def broker_gone(rig: Rig) -> None:
+    rig.log.control(TOWER, "edge.offline", epoch=EPOCH, clean=False, cause="broker")
+
+
+def heard_again(rig: Rig) -> None:
+    rig.log.control(TOWER, "edge.online", epoch=EPOCH, backlog=0, through={})
+
+
 DROPPED = {"lane": "reading", "first_seq": 1, "last_seq": 9, "events": 9, "reason": "budget"}
 CHANGED = {"digest": "d", "drivers": 3, "devices": 9}
 #: Rule -> about what, what is written at which second for it to fire, and in the near miss.
@@ -58,7 +67,10 @@ WRITTEN: dict[str, tuple[str, dict[int, Write], str, dict[int, Write]]] = {
     "edge-offline": (
         # Its devices' timers stand still from then on: it comes last.
         EDGE, {180: noted("edge.offline", epoch=EPOCH, clean=False)},
-        "yunqi-tower", {},
+        TOWER, {},
+    ),
+    "broker-unreachable": (
+        "yunqi", {180: broker_gone}, "yunqi", {174: broker_gone, 180: heard_again},
     ),
     "data-dropped": (EDGE, {3: told("edge.dropped", **DROPPED)}, EDGE, {}),
     "data-lost": (

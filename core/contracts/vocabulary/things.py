@@ -99,10 +99,12 @@ class EdgeOnline(Data):
 
 
 class EdgeOffline(Data):
-    """An edge's last will, or its farewell; written by the collector."""
+    """An edge's last will, or its farewell, or that no edge is heard; written by the collector."""
 
     epoch: Name
     clean: bool
+    cause: Literal["broker"] | None = None
+    """``broker``: the collector cannot reach the broker, and nobody knows of the edge itself."""
 
 
 class EdgeDropped(Data):

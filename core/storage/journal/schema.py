@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from core.contracts.errors import (
@@ -106,10 +108,11 @@ def open_file(path: Path, owner: str) -> sqlite.Connection:
 def _damaged(path: Path, error: Exception) -> JournalError:
     if "not a database" in str(error):
         return ForeignFileError(f"{path}: not a journal; move the file away or name another")
-    return _corrupt(path, str(error))
+    return corrupt(path, str(error))
 
 
-def _corrupt(path: Path, finding: str) -> JournalCorruptError:
+def corrupt(path: Path, finding: str) -> JournalCorruptError:
+    """Return the error of a damaged journal; it names the remedy."""
     return JournalCorruptError(
         f"{path}: the journal is damaged ({finding}); keep a copy, restore a backup or move it "
         "away: the next start then begins a new epoch, and the old one is recorded as possible loss"
@@ -146,7 +149,26 @@ def _check(connection: sqlite.Connection, path: Path, owner: str) -> None:
     if path.stat().st_size <= CHECK_BYTES or in_doubt:
         (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if finding != "ok":
-            raise _corrupt(path, finding)
+            raise corrupt(path, finding)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what SQLite says of a file that is only read into the journal's errors.
+
+    Raises JournalCorruptError where it is damaged, StoreUnavailableError where it cannot be read
+    now.
+    """
+    try:
+        yield
+    except sqlite.OperationalError as error:
+        raise StoreUnavailableError(f"{path}: cannot be read now: {error}") from error
+    except sqlite.DatabaseFileError as error:
+        if error.__cause__ is None:  # it is the library that is not fit
+            raise
+        raise corrupt(path, str(error.__cause__)) from error
+    except sqlite.DatabaseError as error:
+        raise corrupt(path, str(error)) from error
 
 
 def _boot() -> str:

@@ -7,14 +7,14 @@ Reads only, in any process, and cheaply however much the journal holds: for metr
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from core.contracts.errors import JournalError
 from core.storage import sqlite
-from core.storage.journal.schema import connect
+from core.storage.journal.schema import CHECK_BYTES, connect, corrupt, reading
 
 _LANES = """
 SELECT lane.name, lane.last, entry.seq, entry.at FROM lane LEFT JOIN entry
@@ -72,6 +72,16 @@ class Survey:
         ((size,),) = self._ask("PRAGMA page_size")
         return int((pages - free) * size)
 
+    def check(self, path: Path) -> None:
+        """Look whether the file is whole, if it is not too large for that.
+
+        Raises JournalCorruptError.
+        """
+        if path.stat().st_size <= CHECK_BYTES:
+            ((finding,),) = self._ask("PRAGMA quick_check(1)")
+            if finding != "ok":
+                raise corrupt(path, " ".join(finding.split()))
+
     def _ask(self, question: str, *values: Any) -> list[Any]:
         found: list[Any] = self._connection.execute(question, values).fetchall()
         return found
@@ -81,19 +91,14 @@ class Survey:
 def survey(path: Path) -> Iterator[Survey]:
     """Look at a journal.
 
-    Raises JournalError where there is none or it is damaged, StoreUnavailableError where it
-    cannot be read now.
+    Raises JournalError where there is none, JournalCorruptError where it is damaged,
+    StoreUnavailableError where it cannot be read now.
     """
     if not path.exists():
         raise JournalError(f"{path}: there is no journal")
-    connection = connect(path, readonly=True)
-    try:
+    with reading(path), closing(connect(path, readonly=True)) as connection:
         connection.execute("BEGIN")
         yield Survey(connection)
-    except sqlite.DatabaseError as error:
-        raise JournalError(f"{path}: cannot be read: {error}") from error
-    finally:
-        connection.close()
 
 
 def holder(path: Path) -> int | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pysqlite3.dbapi2
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from core.contracts.errors import SettingsError, StoreUnavailableError
@@ -25,6 +25,7 @@ from core.storage.records import migrate
 from core.storage.records.base import dump_json
 
 _READING = "estate_reading"
+_RIGHT = "write it like postgresql://estate@db.example:5432/estate, or leave it out for SQLite"
 _BUSY_S = 20.0
 #: PostgreSQL's classes of error after which the same call may succeed: connection lost,
 #: transaction rolled back (deadlock, serialisation), out of resources, operator intervention.
@@ -129,7 +130,11 @@ def _opened(engine: Engine | None) -> Engine:
 
 
 def _normalise(url: str) -> URL:
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        # What was set is not shown: there may be a password in it.
+        raise SettingsError(f"records.url: is no address of a database; {_RIGHT}") from None
     backend = parsed.get_backend_name()
     if backend == "sqlite":
         if not parsed.database or parsed.database == ":memory:":
@@ -137,7 +142,7 @@ def _normalise(url: str) -> URL:
         return parsed.set(drivername="sqlite")
     if backend == "postgresql":
         return parsed.set(drivername="postgresql+psycopg")
-    raise SettingsError(f"records.url: {backend} is unknown; use sqlite:/// or postgresql://")
+    raise SettingsError(f"records.url: {backend} is unknown; {_RIGHT}")
 
 
 def unopened_engine(url: str) -> Engine:
@@ -193,4 +198,5 @@ def translated() -> Iterator[None]:
         )
         if not retryable and not error.connection_invalidated:
             raise
-        raise StoreUnavailableError(f"the records cannot be used now: {error.orig}") from error
+        why = " ".join(str(error.orig).split())  # PostgreSQL's is of several lines
+        raise StoreUnavailableError(f"the records cannot be used now: {why}") from error

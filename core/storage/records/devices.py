@@ -81,7 +81,11 @@ def _devices() -> Select[DeviceRow, PresenceRow | None]:
 
 
 def device_view(device: DeviceRow, state: PresenceRow | None) -> dict[str, Any]:
-    """Return one device as the interface shows it."""
+    """Return one device as the interface shows it.
+
+    When one that is online was heard last is not in the records: ``last_heard`` is None then.
+    """
+    is_online = state is not None and state.presence == Presence.ONLINE
     return {
         "id": device.id,
         "family": device.family,
@@ -94,7 +98,8 @@ def device_view(device: DeviceRow, state: PresenceRow | None) -> dict[str, Any]:
         "expect_s": device.expect_s,
         "limits": device.limits,
         "presence": state.presence if state else Presence.UNKNOWN.value,
-        "last_heard": state.last_heard if state else None,
+        "presence_since": state.at if state else None,
+        "last_heard": state.last_heard if state and not is_online else None,
         "cause": state.cause if state else None,
         "learned_s": state.learned_ms / 1000 if state and state.learned_ms is not None else None,
     }

@@ -204,7 +204,10 @@ class ColourChange(Base):
 
 
 class PresenceRow(Base):
-    """A device's presence now."""
+    """A device's presence now; ``at`` is when it began.
+
+    ``last_heard`` is as of the last change: while the device is online, it is heard later.
+    """
 
     __tablename__ = "presence"
 

@@ -109,7 +109,7 @@ def _apply_segment(
     alerts: list[AlertOutput] = []
     colours: dict[str, _Row] = {}
     history: dict[tuple[str, int], _Row] = {}
-    presence: dict[str, _Row] = {}
+    presence: dict[str, list[PresenceOutput]] = {}
     edges: dict[str, list[EdgeOutput]] = {}
     losses: dict[tuple[str, int, int], _Row] = {}
     unknown: list[UnknownOutput] = []
@@ -119,7 +119,7 @@ def _apply_segment(
         elif isinstance(output, ColourOutput):
             colours[output.node] = history[output.node, output.at] = asdict(output)
         elif isinstance(output, PresenceOutput):
-            presence[output.device] = asdict(output)
+            presence.setdefault(output.device, []).append(output)
         elif isinstance(output, EdgeOutput):
             edges.setdefault(output.edge, []).append(output)
         elif isinstance(output, LossOutput):
@@ -139,9 +139,11 @@ def _apply_segment(
             colours |= added
             history |= {(node, row["at"]): row for node, row in added.items()}
     upsert(session, ColourChange, list(history.values()))
-    told += _store(session, NodeColour, "colour", colours)
-    told += _store(session, PresenceRow, "presence", presence)
-    told += _store(session, EdgeState, "edge", _fold_edges(session, edges))
+    told += _store(session, NodeColour, "colour", colours, _stored(session, NodeColour, colours))
+    said = _stored(session, PresenceRow, presence)
+    told += _store(session, PresenceRow, "presence", _fold_presence(presence, said), said)
+    known = _stored(session, EdgeState, edges)
+    told += _store(session, EdgeState, "edge", _fold_edges(edges, known), known)
     upsert(session, DeclaredLoss, list(losses.values()))
     quarantine.tally(session, unknown)
     return told
@@ -164,10 +166,13 @@ def _apply_topology(session: Session, output: TopologyOutput) -> list[NewChange]
 
 
 def _store(
-    session: Session, model: type[Base], topic: Topic, wanted: dict[str, _Row]
+    session: Session,
+    model: type[Base],
+    topic: Topic,
+    wanted: dict[str, _Row],
+    stored: dict[str, _Row],
 ) -> list[NewChange]:
     """Write the rows that differ from the stored ones; return their changes."""
-    stored = _stored(session, model, wanted)
     fresh = {key: row for key, row in wanted.items() if stored.get(key) != row}
     upsert(session, model, list(fresh.values()))
     return [NewChange(topic, key, row) for key, row in fresh.items()]
@@ -183,9 +188,25 @@ def _stored(session: Session, model: type[Base], ids: Any) -> dict[str, _Row]:
     return found
 
 
-def _fold_edges(session: Session, outputs: dict[str, list[EdgeOutput]]) -> dict[str, _Row]:
+def _fold_presence(
+    outputs: dict[str, list[PresenceOutput]], stored: dict[str, _Row]
+) -> dict[str, _Row]:
+    """Return each device's row; ``at`` is when its presence last became what it is.
+
+    Another cause or another learned interval is no other presence.
+    """
+    folded: dict[str, _Row] = {}
+    for device, steps in outputs.items():
+        row = stored.get(device, {})
+        for step in steps:
+            is_same = row.get("presence") == step.presence
+            row = asdict(step) | ({"at": row["at"]} if is_same else {})
+        folded[device] = row
+    return folded
+
+
+def _fold_edges(outputs: dict[str, list[EdgeOutput]], stored: dict[str, _Row]) -> dict[str, _Row]:
     """Return each edge's row; ``since`` is when (online, epoch) last became what it is."""
-    stored = _stored(session, EdgeState, outputs)
     folded: dict[str, _Row] = {}
     for edge, steps in outputs.items():
         row = stored.get(edge)

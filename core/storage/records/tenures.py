@@ -62,14 +62,14 @@ def now_ms(session: Session) -> int:
     return int(session.execute(text(_CLOCKS[dialect])).scalar_one())
 
 
-def beat(
+def claim(
     session: Session, name: str, instance: str, lease_ms: int, *, own: Collection[str] = ()
-) -> Orders:
-    """Renew a collector's lease, or begin it, and return what it is to do.
+) -> int:
+    """Renew a collector's lease, or begin it, and return the time (ms).
 
-    ``own`` are the sites that its settings give it. Free sites go to whoever is to have them,
-    else to the one with the fewest. Raises :class:`InUseError` while another process lives under
-    the name.
+    ``own`` are the sites that its settings give it; of those that no topology names only what has
+    been spoken for counts, as long as there is a topology. Raises :class:`InUseError` while another
+    process lives under the name.
     """
     counters.add(session, _ORDER, 0)
     now = now_ms(session)
@@ -86,8 +86,22 @@ def beat(
         [{"name": name, "instance": instance, "lease_until": now + lease_ms}],
     )
     _list_sites(session, own)
-    if joins and own:
-        session.execute(update(TenureRow).where(TenureRow.site.in_(own)).values(wanted=name))
+    wanted = update(TenureRow).where(TenureRow.site.in_(own)).values(wanted=name)
+    if not joins:  # what was spoken for only since
+        wanted = wanted.where(TenureRow.term == 0, TenureRow.wanted.is_(None))
+    if own:
+        session.execute(wanted)
+    return now
+
+
+def beat(
+    session: Session, name: str, instance: str, lease_ms: int, *, own: Collection[str] = ()
+) -> Orders:
+    """Renew a lease as :func:`claim` does, and return what the collector is to do.
+
+    Free sites go to whoever is to have them, else to the one with the fewest.
+    """
+    now = claim(session, name, instance, lease_ms, own=own)
     living = set(
         session.scalars(select(CollectorRow.name).where(CollectorRow.lease_until > now))
     ) | {name}
@@ -116,8 +130,8 @@ def beat(
 
 
 def _list_sites(session: Session, more: Iterable[str]) -> None:
-    """Give each site of the topology, and each that somebody names, a row."""
-    sites = topology_sites(session) | set(more)
+    """Give each site of the topology a row, or, without one, each that somebody names."""
+    sites = topology_sites(session) or set(more)
     known = set(session.scalars(select(TenureRow.site)))
     upsert(session, TenureRow, [_free(site) for site in sorted(sites - known)], update=())
 
@@ -256,8 +270,23 @@ def leave(session: Session, name: str, instance: str) -> None:
     )
 
 
+def known_sites(session: Session) -> set[str]:
+    """Return the sites of the topology that holds, and those that somebody speaks for."""
+    return topology_sites(session) | set(session.scalars(select(TenureRow.site)))
+
+
+def known_collectors(session: Session) -> set[str]:
+    """Return the collectors that live, and those that have or are to have a site."""
+    found = set(session.scalars(select(CollectorRow.name)))
+    for column in (TenureRow.collector, TenureRow.wanted):
+        found |= {name for name in session.scalars(select(column)) if name is not None}
+    return found
+
+
 def assign(session: Session, site: str, name: str | None) -> None:
     """Say whose a site is to be (None: anybody's); raise :class:`NotFoundError`."""
+    if site in topology_sites(session):
+        note_site(session, site)
     changed = session.execute(update(TenureRow).where(TenureRow.site == site).values(wanted=name))
     if not getattr(changed, "rowcount", 0):
         raise NotFoundError("site", site)

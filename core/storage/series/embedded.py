@@ -15,7 +15,8 @@ Why each event is stored exactly once, although nothing here is one big transact
    been made durable (``sync``). It is a lower bound of every file's progress: at a position P
    in the manifest, all points up to P are on disk in their files, and those beyond may be.
    A file that no batch touched has no points there, so it does not hold P back.
-
+   Where a listed file is gone (damaged, and moved away by somebody) P is forgotten: the log is
+   replayed from its beginning, and only that file has not passed what comes.
 4. A write that returned refusals counts only when the next one comes: until then its caller may
    not have recorded them, and a crash in between must bring them again.
 
@@ -39,12 +40,12 @@ from pathlib import Path
 
 import structlog
 
-from core.contracts.errors import EstateError, StoreUnavailableError
+from core.contracts.errors import EstateError, StoreLostError, StoreUnavailableError
 from core.contracts.ports import Point, Refusal
 from core.runtime.clock import Clock, ScaledClock
 from core.storage import sqlite
 from core.storage.series.columns import UNREADABLE
-from core.storage.series.days import DAY_MS, DAY_NS, DayFile, date_of, rehearse
+from core.storage.series.days import DAY_MS, DAY_NS, DayFile, date_of, file_name, rehearse
 from core.storage.series.manifest import Manifest
 from core.storage.series.rollup import Roller
 from core.storage.series.sealing import SealingPlan
@@ -93,6 +94,8 @@ class EmbeddedWriter:
         self._stale: dict[int, set[tuple[str, str]]] = {}
         self._rollers: dict[int, Roller] = {}
         self._files: OrderedDict[int, DayFile] = OrderedDict()
+        self._at = folder
+        """What was used last, for whoever must be told where it failed."""
         self._unsynced: set[int] = set()
         self._newest: dict[tuple[str, str], int] = {}
         self._expired_before = 0
@@ -102,8 +105,18 @@ class EmbeddedWriter:
         self._synced_at = 0.0
 
     def open(self) -> None:
-        """Open or create the store; raise :class:`core.storage.sqlite.DatabaseFileError`."""
+        """Open or create the store; raise :class:`core.storage.sqlite.DatabaseFileError`.
+
+        Listed days whose files are gone begin anew, and so does ``position()``.
+        """
         self._manifest.open()
+        lost = self._manifest.lost()
+        if lost:
+            log.warning(
+                "days are stored anew from what the log holds",
+                days=[date_of(day).isoformat() for day in lost],
+            )
+            self._manifest.rewind(self._log)
         self._manifest.sweep(GRACE_S)
         self._newest = self._manifest.all_newest()
         self._loose = set(self._manifest.loose())
@@ -113,6 +126,8 @@ class EmbeddedWriter:
         self._written = self._settled = self._durable = self._manifest.position(self._log)
         self._synced_at = time.monotonic()
         self._look_at_manifest()
+        for day in lost:
+            self._begin(day)
 
     def position(self) -> int:
         """Return the log position through which everything is stored durably (0: nothing)."""
@@ -125,7 +140,8 @@ class EmbeddedWriter:
     def write(self, points: Sequence[tuple[int, Point]], position: int) -> list[Refusal]:
         """Store points, each with its log position, then ``position``; return refusals.
 
-        Raises :class:`StoreUnavailableError` when the same call may succeed later.
+        Raises :class:`StoreUnavailableError` when the same call may succeed later, and
+        :class:`StoreLostError` when a listed file is gone.
         """
         with self._translated():
             self._look_at_manifest()
@@ -164,6 +180,8 @@ class EmbeddedWriter:
                         return True
                     self._manifest.tighten(day)
                     self._loose.discard(day)
+            except StoreLostError:
+                raise
             except (EstateError, sqlite.Error, OSError, *UNREADABLE) as error:
                 # The day is there as before. What is stored goes on being stored.
                 log.warning("a day is not sealed", day=date_of(day).isoformat(), why=str(error))
@@ -179,6 +197,7 @@ class EmbeddedWriter:
             for day in sorted(self._unsynced):
                 self._append(day, (), self._written, durable=True)
             if self._settled > self._durable:
+                self._at = self._manifest.folder
                 self._manifest.advance(self._log, self._settled)
                 self._durable = self._settled
             self._synced_at = time.monotonic()
@@ -207,7 +226,7 @@ class EmbeddedWriter:
             yield
         except (sqlite.Error, OSError) as error:
             self._close_files()  # whatever state they are in, they are read afresh
-            raise StoreUnavailableError(f"{self._manifest.folder}: {error}") from error
+            raise StoreUnavailableError(f"{self._at}: {error}") from error
 
     def _sort(
         self, points: Sequence[tuple[int, Point]]
@@ -235,6 +254,7 @@ class EmbeddedWriter:
 
     def _look_at_manifest(self, *, force: bool = False) -> None:
         """Take note of days that any process has expired."""
+        self._at = self._manifest.folder
         if not self._manifest.changed() and not force:
             return
         self._expired_before = self._manifest.horizon()
@@ -263,6 +283,8 @@ class EmbeddedWriter:
         self, day: int, points: Sequence[tuple[int, Point]], position: int, *, durable: bool
     ) -> None:
         file = self._file(day)
+        if file.has_passed(position):  # a replay; the day stays sealed
+            points = ()
         if points:
             self._unseal(day, points)
         file.append(points, position, durable=durable, announce=partial(self._announce, day))
@@ -304,15 +326,22 @@ class EmbeddedWriter:
             roller.close()
 
     def _file(self, day: int) -> DayFile:
+        self._at = self._manifest.folder / file_name(day)
         file = self._files.get(day)
         if file is None:
-            while len(self._files) >= OPEN_FILES:
-                self._drop(next(iter(self._files)))
-            file = DayFile(self._manifest.folder, day, self._log, self._plan)
-            file.open()
-            self._manifest.add(day)
-            self._files[day] = file
+            if not self._at.exists() and day in self._manifest.days():
+                raise StoreLostError(f"{self._at}: is listed, and gone")
+            file = self._begin(day)
         self._files.move_to_end(day)
+        return file
+
+    def _begin(self, day: int) -> DayFile:
+        while len(self._files) >= OPEN_FILES:
+            self._drop(next(iter(self._files)))
+        file = DayFile(self._manifest.folder, day, self._log, self._plan)
+        file.open()
+        self._manifest.add(day)
+        self._files[day] = file
         return file
 
     def _drop(self, day: int) -> None:

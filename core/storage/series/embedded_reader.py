@@ -18,7 +18,7 @@ from core.storage.series.columns import UNREADABLE
 from core.storage.series.days import DAY_MS, DAY_NS, file_name, rollup_name
 from core.storage.series.dayview import DayView, Row
 from core.storage.series.embedded_scan import scan_day
-from core.storage.series.manifest import Manifest
+from core.storage.series.manifest import NAME, Manifest
 from core.storage.series.pages import page_of, upper_bound
 from core.storage.series.rollup import HOURS, ROLLED, SPANS, Rollup, Span, Tally, tallied
 from core.storage.series.windows import (
@@ -33,6 +33,7 @@ from core.storage.series.windows import (
 #: Day files that one reader thread keeps open.
 OPEN_FILES = 8
 _first = itemgetter(0)
+_REFILLS = "stores in it what the log still holds (collector.journal_retention_h)"
 
 
 class EmbeddedReader:
@@ -125,6 +126,11 @@ class EmbeddedReader:
         with self._shelf() as shelf:
             return shelf.positions()
 
+    def lost(self) -> list[Path]:
+        """Return the days' files that are listed and gone."""
+        with self._shelf() as shelf:
+            return shelf.lost()
+
     def close(self) -> None:
         """Release all connections; queries under way keep theirs until they end."""
         self._closed = True
@@ -144,9 +150,18 @@ class EmbeddedReader:
         try:
             shelf.refresh()
             yield shelf
-        except (sqlite.Error, StoreUnavailableError, *UNREADABLE) as error:
+        except StoreUnavailableError:
             shelf.close()
-            raise StoreUnavailableError(f"{self._folder}: {error}") from error
+            raise
+        except sqlite.OperationalError as error:
+            shelf.close()
+            raise StoreUnavailableError(f"{shelf.at}: {error}") from error
+        except sqlite.DatabaseFileError as error:
+            shelf.close()
+            raise _damaged(shelf.at, str(error.__cause__ or error)) from error
+        except (sqlite.Error, *UNREADABLE) as error:
+            shelf.close()
+            raise _damaged(shelf.at, str(error)) from error
         except BaseException:
             shelf.close()
             raise
@@ -161,15 +176,20 @@ class _Shelf:
     """One thread's read-only connections: the manifest and a few day files."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.at = folder
+        """What was read last, for whoever must be told where it failed."""
         self._manifest = Manifest(folder, readonly=True)
         self._there = False
         self._days: list[int] = []
         self._rolled: set[int] = set()
         self._rollups: dict[str, Rollup] = {}
         self._open: OrderedDict[int, tuple[DayView, sqlite.Connection]] = OrderedDict()
+        self._inodes: dict[int, int] = {}
 
     def refresh(self) -> None:
         """Look which days there are now."""
+        self.at = self._folder / NAME
         self._there = self._manifest.open()
         if self._there and self._manifest.changed():
             self._days = self._manifest.days()
@@ -177,12 +197,25 @@ class _Shelf:
             live = set(map(rollup_name, self._rolled))
             for name in self._rollups.keys() - live:
                 self._rollups.pop(name).close()
-            for day in set(self._open) - set(self._days):
+            gone = set(self._open) - set(self._days)
+            for day in gone | {day for day in self._open if self._moved(day)}:
                 self._open.pop(day)[1].close()
+
+    def _moved(self, day: int) -> bool:
+        """Tell whether a day that is open has another file by now, begun anew."""
+        try:
+            return (self._folder / file_name(day)).stat().st_ino != self._inodes[day]
+        except FileNotFoundError:
+            return True
 
     def positions(self) -> dict[str, int]:
         """Return the manifest's position of each log."""
         return self._manifest.positions() if self._there else {}
+
+    def lost(self) -> list[Path]:
+        """Return the files that are listed and gone."""
+        days = self._manifest.lost() if self._there else []
+        return [self._folder / file_name(day) for day in days]
 
     def newest(self, devices: list[str]) -> list[tuple[str, str, int]]:
         """Return (device, kind, latest day that may hold it), grouped by day."""
@@ -228,8 +261,9 @@ class _Shelf:
         return found
 
     def _rollup(self, name: str) -> Rollup:
+        self.at = self._folder / name
         if name not in self._rollups:
-            self._rollups[name] = Rollup(self._manifest.folder / name)
+            self._rollups[name] = Rollup(self.at)
         return self._rollups[name]
 
     def days_through(self, day: int) -> list[int]:
@@ -238,13 +272,20 @@ class _Shelf:
 
     def file(self, day: int) -> DayView | None:
         """Return a day's file; None where it was expired since the last refresh."""
+        self.at = self._folder / file_name(day)
         if day not in self._open:
             try:
-                connection = sqlite.connect(self._manifest.folder / file_name(day), readonly=True)
-            except StoreUnavailableError:
-                if day in self._manifest.days():
+                self._inodes[day] = self.at.stat().st_ino
+                connection = sqlite.connect(self.at, readonly=True)
+            except (StoreUnavailableError, FileNotFoundError):
+                if day not in self._manifest.days():
+                    return None
+                if self.at.exists():
                     raise
-                return None
+                raise StoreUnavailableError(
+                    f"{self.at}: is listed, and gone; put it back, or start the collector: it "
+                    f"begins the day anew and {_REFILLS}"
+                ) from None
             while len(self._open) >= OPEN_FILES:
                 self._open.popitem(last=False)[1][1].close()
             self._open[day] = (DayView(connection), connection)
@@ -257,6 +298,23 @@ class _Shelf:
         while self._rollups:
             self._rollups.popitem()[1].close()
         self._manifest.close()
+
+
+def _damaged(path: Path, why: str) -> StoreUnavailableError:
+    """Return the error of a damaged file, with the least that mends it."""
+    if path.name == NAME:
+        remedy = (
+            "restore a backup, or stop the collector and move the folder away: at its next start "
+            "it begins a new store with what the log still holds (collector.journal_retention_h)"
+        )
+    elif path.name.startswith("rollup-"):
+        remedy = "restore this file from a backup; the events themselves are in the days' files"
+    else:
+        remedy = (
+            "stop the collector and move this one file away (with its -wal and -shm), nothing "
+            f"else; at its next start it begins the day anew and {_REFILLS}. Or restore a backup"
+        )
+    return StoreUnavailableError(f"{path}: is damaged ({why}); {remedy}")
 
 
 def _span(day: int, start: int, end: int) -> tuple[int, int]:

@@ -3,7 +3,8 @@
 Writing is idempotent, not transactional: a point is named by measurement, tags and timestamp,
 and a replay writes the same ones again. The cursor is a point too (``estate_cursor``), written
 after the points that it speaks of, so it never promises what is not there. Its timestamp is the
-day's start, so that a day has one such point, inside any retention; the highest counts.
+day's start, so that a day has one such point, inside any retention; the highest counts. A database
+that is removed takes its cursor with it: the writer says so, and is opened anew.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
-from core.contracts.errors import PointRefusedError, StoreUnavailableError
+from core.contracts.errors import PointRefusedError, StoreLostError, StoreUnavailableError
 from core.contracts.ports import Mark, Point, Query, Refusal, Sample, StoredEvent, StoredPoint
 from core.runtime.clock import Clock, ScaledClock
 from core.runtime.settings import InfluxSettings
@@ -83,7 +85,8 @@ class InfluxWriter:
     def write(self, points: Sequence[tuple[int, Point]], position: int) -> list[Refusal]:
         """Store points, each with its log position, then ``position``; return refusals.
 
-        Raises :class:`StoreUnavailableError` when the same call may succeed later.
+        Raises :class:`StoreUnavailableError` when the same call may succeed later, and
+        :class:`StoreLostError` when the database is gone.
         """
         indexes: Sequence[int] = range(len(points))
         refusals = self._too_old(points)
@@ -93,8 +96,9 @@ class InfluxWriter:
         # One request is under way while the lines of the next are made.
         size = _lines_each(len(indexes))
         parts = [indexes[first : first + size] for first in range(0, len(indexes), size)]
-        for sent in [self._senders.submit(self._send_points, points, part) for part in parts]:
-            refusals += sent.result()
+        with self._noting_loss():
+            for sent in [self._senders.submit(self._send_points, points, part) for part in parts]:
+                refusals += sent.result()
         # Refusals are settled when their caller comes back with more: it has recorded them.
         if position > self._written:
             self._settled = position if not refusals else self._written
@@ -115,7 +119,8 @@ class InfluxWriter:
         if self._settled > self._durable:
             day = time.time_ns() // DAY_NS * DAY_NS  # the server's retention is by real time
             log = self._log.replace(" ", "\\ ").replace(",", "\\,").replace("=", "\\=")
-            self._influx.write([f"{CURSOR},log={log} position={self._settled}i {day}"])
+            with self._noting_loss():
+                self._influx.write([f"{CURSOR},log={log} position={self._settled}i {day}"])
             self._durable = self._settled
         self._synced_at = time.monotonic()
 
@@ -126,6 +131,15 @@ class InfluxWriter:
         finally:
             self._senders.shutdown()
             self._influx.close()
+
+    @contextmanager
+    def _noting_loss(self) -> Iterator[None]:
+        """Have no cursor of a database that is gone written into the next one."""
+        try:
+            yield
+        except StoreLostError:
+            self._written = self._settled = self._durable = 0
+            raise
 
     def _send_points(
         self, points: Sequence[tuple[int, Point]], indexes: Sequence[int]
@@ -180,6 +194,10 @@ class InfluxReader:
     def open(self) -> None:
         """Prepare the connection; raise :class:`SettingsError` where a secret is unreadable."""
         self._influx.open()
+
+    def is_there(self) -> bool:
+        """Tell whether the database exists, as far as the server tells."""
+        return self._influx.is_there()
 
     def query(self, query: Query) -> list[Sample]:
         """Return samples, oldest first; none for a field that no event has."""

@@ -2,8 +2,9 @@
 
 What an answer means is decided here, once: an error that is the points' own fault is a
 :class:`PointRefusedError`, everything else (no answer, 5xx, 429, but also a wrong password or
-a missing database, which an operator mends) is a :class:`StoreUnavailableError`, so that a wrong
-setting never sends good data to the dead letters.
+a right that is missing, which an operator mends) is a :class:`StoreUnavailableError`, so that a
+wrong setting never sends good data to the dead letters. A database that is gone under its writer is
+a :class:`StoreLostError`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
-from core.contracts.errors import PointRefusedError, SettingsError, StoreUnavailableError
+from core.contracts.errors import (
+    PointRefusedError,
+    SettingsError,
+    StoreLostError,
+    StoreUnavailableError,
+)
 from core.runtime.hosts import is_loopback
 from core.runtime.settings import InfluxSettings
 from core.storage.series.lineprotocol import identifier
@@ -38,6 +44,9 @@ class Influx:
     def __init__(self, settings: InfluxSettings) -> None:
         self._settings = settings
         self._url = settings.url.rstrip("/")
+        name = settings.database
+        #: How 1.x and 2.x say that what is written to is missing.
+        self._gone = ("database not found", f'bucket "{name}" not found')
         self._by_v2 = settings.write == "v2" or (settings.write == "auto" and settings.version > 1)
         # What never leaves the machine is not worth the two ends' time for it.
         self._compresses = not is_loopback(urlsplit(self._url).hostname or "")
@@ -73,8 +82,8 @@ class Influx:
     def write(self, lines: list[str]) -> None:
         """Write lines (nanoseconds).
 
-        Raises :class:`PointRefusedError` (some lines may have been taken nevertheless) or
-        :class:`StoreUnavailableError`.
+        Raises :class:`PointRefusedError` (some lines may have been taken nevertheless),
+        :class:`StoreLostError` where the database is missing, or :class:`StoreUnavailableError`.
         """
         body = "\n".join(lines).encode()
         if self._v2 is not None:
@@ -109,19 +118,27 @@ class Influx:
             answer = self._open_http.request(method, f"{self._url}{path}", **request)
         except httpx.HTTPError as error:
             raise self._unavailable(str(error) or type(error).__name__) from error
-        if answer.status_code == HTTPStatus.NOT_FOUND and missing_ok:
+        is_missing = answer.status_code == HTTPStatus.NOT_FOUND
+        if is_missing and missing_ok and b"page not found" not in answer.content:
             return {}
         if answer.status_code == HTTPStatus.CONFLICT and exists_ok:
             return self.EXISTS
         if not answer.is_success:
-            raise self._unavailable(
-                f"{method} {path}: {answer.status_code} {_reason(answer.content)}"
-            )
+            told = f"{method} {path}: {answer.status_code} {_reason(answer.content)}"
+            if is_missing:
+                told += self._other_version(answer)
+            raise self._unavailable(told)
         try:
             found = msgspec.json.decode(answer.content) if answer.content else {}
         except msgspec.DecodeError:
             found = {}  # some versions answer a success with a text
         return found if isinstance(found, dict) else {}
+
+    def _other_version(self, answer: httpx.Response) -> str:
+        """Say that what is not there may be another version's, which servers name themselves."""
+        said = answer.headers.get("X-Influxdb-Version", "")
+        server = f"the server says that it is {said}" if said else "is the server of that version?"
+        return f"; series.influxdb.version is {self._settings.version}: {server}"
 
     def ensure(self, retention_days: int | None) -> None:
         """Create the database or bucket where it is missing and the server lets us.
@@ -132,11 +149,17 @@ class Influx:
             self._ensure_bucket(retention_days)
             return
         name = self._settings.database
-        known = self.select("SHOW DATABASES")
-        if any(row[0] == name for series in known for row in series.get("values", ())):
+        if self.is_there():
             return
         duration = f" WITH DURATION {retention_days}d" if retention_days else ""
         self._ask("POST", f"CREATE DATABASE {identifier(name)}{duration}")
+
+    def is_there(self) -> bool:
+        """Tell whether the database exists; of 2.x and 3, whose tokens may not see it, always."""
+        if self._settings.version > 1:
+            return True
+        name, known = self._settings.database, self.select("SHOW DATABASES")
+        return any(row[0] == name for series in known for row in series.get("values", ()))
 
     def _ensure_bucket(self, retention_days: int | None) -> None:
         """Create a bucket of 2.x; without a right to, the first write tells whether it is there.
@@ -214,6 +237,8 @@ class Influx:
         reason = _reason(content)
         if status in _REFUSED and not any(limit in reason for limit in _LIMITS):
             return PointRefusedError(reason)
+        if status == HTTPStatus.NOT_FOUND and any(words in reason for words in self._gone):
+            return StoreLostError(f"InfluxDB at {self._url}: {reason}")
         return self._unavailable(f"{status} {reason}")
 
     def _unavailable(self, reason: str) -> StoreUnavailableError:

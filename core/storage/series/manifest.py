@@ -172,6 +172,14 @@ class Manifest:
             (log, position),
         )
 
+    def rewind(self, log: str) -> None:
+        """Note durably that nothing of a log is known to be in the day files."""
+        self._db.execute("DELETE FROM cursor WHERE log = ?", (log,))
+
+    def lost(self) -> list[int]:
+        """Return the days that are listed and have no file."""
+        return [day for day in self.days() if not (self._folder / file_name(day)).exists()]
+
     def add(self, day: int) -> bool:
         """List a day's file; return False where that day is already retired."""
         self._db.execute("INSERT INTO file (day) VALUES (?) ON CONFLICT DO NOTHING", (day,))

@@ -109,7 +109,39 @@ def test_one_device(estate: Records) -> None:
             "unknown": 2, "online": 1, "late": 0, "offline": 1,
         }  # fmt: skip
     assert (view["presence"], view["last_heard"], view["cause"]) == ("offline", NOW - 9, "edge")
+    assert view["presence_since"] == NOW
     assert (view["edge"], view["site"], view["limits"]) == ("edge-2", "jinxiu", {})
+
+
+def test_when_a_device_that_is_online_was_last_heard_is_not_in_the_records(
+    estate: Records,
+) -> None:
+    with estate.reading() as session:
+        view = devices.device_view(*devices.get_device(session, "lift-1"))
+        never = devices.device_view(*devices.get_device(session, "door-1"))
+    assert (view["presence_since"], view["last_heard"]) == (NOW, None)
+    assert (never["presence_since"], never["last_heard"]) == (None, None)
+
+
+def test_a_presence_lasts_while_its_cause_or_the_learned_interval_change(estate: Records) -> None:
+    def since(*outputs: PresenceOutput) -> tuple[int | None, str | None]:
+        with estate.session() as session:
+            apply(session, outputs, NOW)
+        with estate.reading() as session:
+            view = devices.device_view(*devices.get_device(session, "lift-2"))
+        return view["presence_since"], view["cause"]
+
+    heard = NOW - 9
+    offline, online = Presence.OFFLINE, Presence.ONLINE
+    assert since(PresenceOutput("lift-2", NOW + 5, offline, heard, Cause.BROKER)) == (NOW, "broker")
+    assert since(
+        PresenceOutput("lift-2", NOW + 6, online, NOW + 6, None),
+        PresenceOutput("lift-2", NOW + 7, offline, NOW + 6, Cause.DEVICE),
+    ) == (NOW + 7, "device")
+    assert since(
+        PresenceOutput("lift-2", NOW + 8, online, NOW + 8, None),
+        PresenceOutput("lift-2", NOW + 9, online, NOW + 9, None, 5_000),
+    ) == (NOW + 8, None)
 
 
 def test_the_colours_of_the_past_begin_with_the_one_that_held(estate: Records) -> None:

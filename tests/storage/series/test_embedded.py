@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from core.contracts.errors import StoreUnavailableError
+from core.contracts.errors import StoreLostError, StoreUnavailableError
 from core.contracts.ports import Point, Query
 from core.storage import sqlite
 from core.storage.series import EmbeddedReader, EmbeddedWriter, expire
+from core.storage.series.manifest import Manifest
 from core.storage.series.sealing import SealingPlan
 from tests.storage.series.support import BASE, DAY, StandingClock, entry, lift, meter
 
@@ -314,3 +315,97 @@ def test_a_newer_format_is_left_alone(tmp_path: Path, writers: list[EmbeddedWrit
     connection.close()
     with pytest.raises(sqlite.DatabaseFileError, match="format 99"):
         EmbeddedWriter(tmp_path, clock=StandingClock()).open()
+
+
+def damage(path: Path) -> None:
+    """Write nonsense over a third of a file's pages, not the first."""
+    content = bytearray(path.read_bytes())
+    for page in range(4096, len(content), 4096 * 3):
+        content[page : page + 4096] = b"\xa5" * 4096
+    path.write_bytes(bytes(content))
+
+
+def three_days() -> Log:
+    return [
+        (pos, meter(f"m{pos}", BASE + offset * DAY + pos, float(pos)))
+        for offset in range(3)
+        for pos in range(offset * 100 + 1, offset * 100 + 101)
+    ]
+
+
+def fill(writer: EmbeddedWriter, log: Log, after: int = 0) -> None:
+    for _, group in itertools.groupby(log, key=lambda item: (item[0] - 1) // 20):
+        some = list(group)
+        if some[-1][0] > after:
+            writer.write(some, some[-1][0])
+
+
+def test_a_damaged_day_costs_what_the_log_no_longer_holds_and_nothing_else(
+    tmp_path: Path, writers: list[EmbeddedWriter]
+) -> None:
+    log = three_days()
+    writer = open_writer(tmp_path, writers)
+    fill(writer, log)
+    writer.close()
+    reader = EmbeddedReader(tmp_path)
+    assert reader.count(*EVER) == 300
+    path = tmp_path / f"{day(1)}.sqlite"
+    damage(path)
+    with pytest.raises(StoreUnavailableError, match=rf"{path}: is damaged .*move this one file"):
+        EmbeddedReader(tmp_path).count(*EVER)
+    path.rename(tmp_path / "away")
+    with pytest.raises(StoreUnavailableError, match=rf"{path}: is listed, and gone.*collector"):
+        EmbeddedReader(tmp_path).count(*EVER)
+
+    manifest = Manifest(tmp_path, readonly=False)
+    manifest.open()
+    manifest.tighten(BASE // DAY)
+    writer = open_writer(tmp_path, writers)
+    assert writer.position() == 0
+    assert EmbeddedReader(tmp_path).count(*EVER) == 200, "the others are as they were"
+    fill(writer, [item for item in log if item[0] > 140 or item[0] <= 40])  # what the log has kept
+    writer.sync()
+    assert BASE // DAY not in manifest.loose(), "what has all of it stays as it is"
+    manifest.close()
+    assert writer.position() == 300
+    assert reader.count(*EVER) == 260, "a reader of before reads the new file"
+    assert sorted(reader.counts(BASE + DAY, BASE + 2 * DAY).values()) == [60]
+    reader.close()
+
+
+def test_a_file_that_goes_under_a_writer_has_it_opened_again(
+    tmp_path: Path, writers: list[EmbeddedWriter]
+) -> None:
+    log = three_days()
+    writer = open_writer(tmp_path, writers)
+    fill(writer, log)
+    writer.sync()
+    for offset in range(3, 15):  # so that the first day's file is not open any more
+        writer.write(entry(301 + offset, meter("m1", BASE - offset * DAY, 1.0)), 301 + offset)
+    (tmp_path / f"{day(0)}.sqlite").unlink()
+    with pytest.raises(StoreLostError, match=f"{day(0)}"):
+        writer.write(entry(400, meter("m1", BASE + 5000, 1.0)), 400)
+    writer.close()
+    again = open_writer(tmp_path, writers)
+    fill(again, log)
+    again.write(entry(400, meter("m1", BASE + 5000, 1.0)), 400)
+    assert EmbeddedReader(tmp_path).count(BASE, BASE + DAY) == 101
+
+
+def test_a_replay_that_is_cut_otherwise_adds_what_is_missing_only(
+    tmp_path: Path, writers: list[EmbeddedWriter]
+) -> None:
+    log = [(pos, meter("m1", BASE + pos, float(pos))) for pos in range(1, 41)]
+    writer = open_writer(tmp_path, writers)
+    writer.write(log[:20], 20)
+    writer.close()
+    manifest = Manifest(tmp_path, readonly=False)
+    manifest.open()
+    manifest.rewind("log")
+    manifest.close()
+    writer = open_writer(tmp_path, writers)
+    assert writer.position() == 0
+    for first, last in ((0, 7), (7, 15), (15, 33), (33, 40)):
+        writer.write(log[first:last], last)
+    assert values(tmp_path) == [float(pos) for pos in range(1, 41)]
+    assert EmbeddedReader(tmp_path).count(*EVER) == 40

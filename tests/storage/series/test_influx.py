@@ -19,7 +19,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from core.contracts.codec import data_dict, decode_event, encode
-from core.contracts.errors import SettingsError, StoreUnavailableError
+from core.contracts.errors import SettingsError, StoreLostError, StoreUnavailableError
 from core.contracts.events import KINDS
 from core.contracts.ports import Point, Query
 from core.runtime.settings import InfluxSettings
@@ -164,6 +164,29 @@ def test_a_server_that_comes_back_has_lost_nothing(tmp_path: Path) -> None:
         assert (writer.position(), reader.count(*EVER)) == (2, 2)
         writer.close()
         reader.close()
+
+
+@pytest.mark.influxdb
+def test_a_database_that_is_dropped_is_made_anew_and_begins_at_nothing(
+    influxdb: servers.Server, influxdb_database: str
+) -> None:
+    settings = InfluxSettings(url=influxdb.url, database=influxdb_database)
+    writer = open_writer(settings, sync_s=3600)
+    writer.write(entry(1, meter("m1", BASE, 1.0)), 1)
+    writer.sync()
+    writer.write(entry(2, meter("m1", BASE + 1, 2.0)), 2)
+    drop = f'DROP DATABASE "{influxdb_database}"'
+    httpx.post(f"{influxdb.url}/query", data={"q": drop}).raise_for_status()
+    with pytest.raises(StoreLostError, match=f"database not found.*{influxdb_database}"):
+        writer.write(entry(3, meter("m1", BASE + 2, 3.0)), 3)
+    assert writer.position() == 0
+    again = open_writer(settings)
+    writer.close()
+    assert again.position() == 0
+    assert open_writer(settings).position() == 0, "the former one's end has told of nothing"
+    assert again.write(entry(1, meter("m1", BASE, 1.0)), 1) == []
+    assert again.position() == 1
+    again.close()
 
 
 @pytest.mark.influxdb
@@ -330,6 +353,25 @@ def test_what_is_not_the_points_fault_is_tried_again(
     with pytest.raises(StoreUnavailableError, match=rf"{status} .*come back later"):
         scripted_writer.write(entry(1, meter("m1", BASE, 1.0)), 1)
     assert len(scripted.seen) == 1, "trying again is the projector's, at its pace"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"error": 'database not found: "bucket"'},
+        {"code": "not found", "message": 'bucket "bucket" not found'},
+    ],
+)
+def test_a_database_that_is_gone_is_more_than_unavailable(
+    scripted: Scripted, scripted_writer: InfluxWriter, answer: dict[str, str]
+) -> None:
+    scripted_writer.write(entry(1, meter("m1", BASE, 1.0)), 1)
+    scripted.answer = lambda _: (404, answer)
+    with pytest.raises(StoreLostError, match="not found"):
+        scripted_writer.sync()
+    told = len(scripted.seen)
+    scripted_writer.sync()
+    assert len(scripted.seen) == told, "a cursor of what is gone is not written"
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])

@@ -74,6 +74,19 @@ def test_a_database_without_a_default_policy_gets_one(
 
 
 @pytest.mark.influxdb
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_server_of_another_version_is_guessed(influxdb: Server, version: int) -> None:
+    settings = InfluxSettings.model_validate(
+        {"url": influxdb.url, "version": version, "org": "street"}
+    )
+    with pytest.raises((StoreUnavailableError, SettingsError)) as caught:
+        initialise(settings, 30)
+    assert f"series.influxdb.version is {version}: the server says that it is 1." in str(
+        caught.value
+    )
+
+
+@pytest.mark.influxdb
 def test_the_command(influxdb: Server, influxdb_database: str, tmp_path: Path) -> None:
     path = tmp_path / "estate.yaml"
     path.write_text(

@@ -1618,7 +1618,7 @@ export interface components {
          * Device
          * @description A device and whether it is heard.
          * @example {
-         *       "cause": null,
+         *       "cause": "device",
          *       "edge": "jinxiu-b1",
          *       "expect_s": 10,
          *       "family": "elevator",
@@ -1638,7 +1638,8 @@ export interface components {
          *         120.1,
          *         30.2
          *       ],
-         *       "presence": "online",
+         *       "presence": "offline",
+         *       "presence_since": 1763000030000,
          *       "site": "jinxiu"
          *     }
          */
@@ -1658,7 +1659,11 @@ export interface components {
             family: components["schemas"]["DeviceFamily"];
             /** Id */
             id: string;
-            /** Last Heard */
+            /**
+             * Last Heard
+             * @description When a device that is not online was last heard. Null while it is online, that is, heard
+             *     within its interval (`GET /devices/{device}` says when last), and for one never heard.
+             */
             last_heard: number | null;
             /**
              * Learned S
@@ -1680,6 +1685,12 @@ export interface components {
                 number
             ] | null;
             presence: components["schemas"]["Presence"];
+            /**
+             * Presence Since
+             * @description When its presence became what it is (another cause alone is no other presence); null where
+             *     nothing is known of it yet.
+             */
+            presence_since: number | null;
             /** Site */
             site: string | null;
         };
@@ -1726,7 +1737,7 @@ export interface components {
          * @description A device with where it is, what it last said and what is wrong with it.
          * @example {
          *       "alerts": [],
-         *       "cause": null,
+         *       "cause": "device",
          *       "edge": "jinxiu-b1",
          *       "expect_s": 10,
          *       "family": "elevator",
@@ -1757,7 +1768,8 @@ export interface components {
          *         120.1,
          *         30.2
          *       ],
-         *       "presence": "online",
+         *       "presence": "offline",
+         *       "presence_since": 1763000030000,
          *       "site": "jinxiu"
          *     }
          */
@@ -1782,7 +1794,11 @@ export interface components {
             family: components["schemas"]["DeviceFamily"];
             /** Id */
             id: string;
-            /** Last Heard */
+            /**
+             * Last Heard
+             * @description When it was last heard; of one that is online by the newest of ``latest``. Null for one that
+             *     was never heard, and while the series store does not answer for one that is online.
+             */
             last_heard: number | null;
             /**
              * Latest
@@ -1819,6 +1835,12 @@ export interface components {
                 number
             ] | null;
             presence: components["schemas"]["Presence"];
+            /**
+             * Presence Since
+             * @description When its presence became what it is (another cause alone is no other presence); null where
+             *     nothing is known of it yet.
+             */
+            presence_since: number | null;
             /** Site */
             site: string | null;
         };
@@ -1892,7 +1914,7 @@ export interface components {
          * @example {
          *       "items": [
          *         {
-         *           "cause": null,
+         *           "cause": "device",
          *           "edge": "jinxiu-b1",
          *           "expect_s": 10,
          *           "family": "elevator",
@@ -1912,7 +1934,8 @@ export interface components {
          *             120.1,
          *             30.2
          *           ],
-         *           "presence": "online",
+         *           "presence": "offline",
+         *           "presence_since": 1763000030000,
          *           "site": "jinxiu"
          *         }
          *       ],
@@ -2339,18 +2362,22 @@ export interface components {
         };
         /**
          * LivePresence
-         * @description `presence`: a device's presence changed.
+         * @description `presence`: a device's presence changed, its cause or its learned interval.
          */
         LivePresence: {
             /**
              * At
+             * @description When the presence became what it is: the device's `presence_since`.
              * @example 1763000000000
              */
             at: number;
             cause: components["schemas"]["Cause"] | null;
             /** Device */
             device: string;
-            /** Last Heard */
+            /**
+             * Last Heard
+             * @description As of this change: one that is online is heard later, and nobody is told each time.
+             */
             last_heard: number | null;
             presence: components["schemas"]["Presence"];
         };

@@ -195,6 +195,7 @@ const en: typeof zh = {
     limits: "Limits",
     presence: "Presence",
     lastHeard: "Last heard",
+    since: "since {time}",
     cause: "The fault lies in",
     latest: "Latest values",
     latestUnknown: "The series store does not answer: the latest values are unknown.",

@@ -187,6 +187,7 @@ export default {
     limits: "限值",
     presence: "状态",
     lastHeard: "最后消息",
+    since: "自 {time} 起",
     cause: "原因在",
     latest: "最新值",
     latestUnknown: "时序存储没有应答，最新值未知。",

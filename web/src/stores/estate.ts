@@ -98,10 +98,11 @@ export function applyColour(sequence: number, payload: unknown): void {
 /** Apply a `presence` change to a device of the shown site. */
 export function applyPresence(sequence: number, payload: unknown): void {
   if (sequence <= deviceSequence) return;
-  const change = payload as Partial<Device> & { device?: string; presence?: Presence };
+  const change = payload as Partial<Device> & { device?: string; presence?: Presence; at?: number };
   const device = store.devices[change.device ?? change.id ?? ""];
   if (device === undefined) return;
   if (change.presence !== undefined) device.presence = change.presence;
+  if (change.at !== undefined) device.presence_since = change.at;
   if (change.last_heard !== undefined) device.last_heard = change.last_heard;
   if (change.cause !== undefined) device.cause = change.cause;
 }
