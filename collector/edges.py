@@ -104,6 +104,11 @@ class EdgeRegister:
         known = self._edges.get((site, edge))
         return 0 if known is None else known.birth
 
+    @property
+    def skewed(self) -> int:
+        """Return how many edges are online whose clock was off at their last birth; any thread."""
+        return sum(known.online and known.skewed for known in list(self._edges.values()))
+
     def start(self) -> None:
         """Note that no edge is heard yet: the collector has only started."""
         for (site, edge), known in self._edges.items():

@@ -125,6 +125,11 @@ class Ingest:
         self.counts: Counter[str] = Counter()
         self._unnumbered = Unnumbered(journal, clock, holding, self.counts, self._again)
 
+    @property
+    def skewed_edges(self) -> int:
+        """Return how many edges are online whose clock is off."""
+        return self._edges.skewed
+
     def start(self) -> None:
         """Read the receipts from the journal and start deciding."""
         for name, last in self._journal.last_seqs().items():

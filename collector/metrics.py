@@ -47,6 +47,10 @@ NOT_JOURNALLED = Spec(
 CLASHES = Spec(
     "estate_collector_identity_clashes_total", "counter", "Batches of one identity, other bytes."
 )
+SKEWED = Spec(
+    "estate_collector_edges_skewed", "gauge",
+    "Edges that are online and whose clock was over 5 s off this one's at their last birth.",
+)  # fmt: skip
 INGEST_FAILURES = Spec(
     "estate_collector_ingest_failures_total", "counter", "Messages that the ingest failed on."
 )
@@ -82,7 +86,7 @@ LEFT_OUT = Spec(
 POINTS = Spec("estate_collector_series_points_total", "counter", "Points that were written.")
 REFUSED_POINTS = Spec(
     "estate_collector_series_points_refused_total", "counter",
-    "Points that the store refused for good, and that became dead letters.",
+    "Points that were refused for good, by the store or for their time, and became dead letters.",
 )  # fmt: skip
 MEDIA = Spec("estate_collector_snapshots_stored_total", "counter", "Snapshots that became files.")
 EVENTS = Spec(
@@ -170,6 +174,7 @@ class CollectorMetrics:
         yield BEYOND_BOUND.of(counts["beyond_bound"])
         yield NOT_JOURNALLED.of(counts["not_journalled"])
         yield CLASHES.of(counts["identity_clash"])
+        yield SKEWED.of(sum(station.ingest.skewed_edges for station in stations))
         yield INGEST_FAILURES.of(counts["failed"])
         yield RECEIPTS.of(counts["receipts"])
         yield TICKS.of(sum(station.ticker.ticks for station in stations))

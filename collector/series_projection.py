@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from operator import attrgetter
 
 import structlog
@@ -12,7 +13,8 @@ from collector.feed import FOR_STORES, Chunk
 from collector.settlement import Settlement
 from collector.tally import tally
 from core.contracts.codec import Event, encode
-from core.contracts.errors import EstateError
+from core.contracts.errors import ContractError, EstateError
+from core.contracts.events import FUTURE_MS
 from core.contracts.ledger import line_of
 from core.contracts.left_out import WHOLE, Watched
 from core.contracts.letters import Family, Origin, offset_ns
@@ -25,6 +27,8 @@ from core.storage.records.ledger import Witness
 log = structlog.get_logger(__name__)
 
 _DAY_NS = 86_400_000 * 1_000_000
+_UNITS_S = (("days", 86_400), ("hours", 3_600), ("minutes", 60))
+_PLAIN = frozenset({Family.PLAIN, Family.MESSAGE})
 _KIND = attrgetter("event.kind")
 
 
@@ -68,7 +72,10 @@ class SeriesProjection:
         return self._position
 
     def apply(self, chunk: Chunk) -> None:
-        """Write a chunk's points; a point that is refused for good becomes a dead letter."""
+        """Write a chunk's points; a point that is refused for good becomes a dead letter.
+
+        So does, unwritten, an event that its device dates more than ``FUTURE_MS`` ahead.
+        """
         if self._writer is None:
             raise RuntimeError("the projection is not open")
         for entry in chunk.entries:
@@ -82,9 +89,12 @@ class SeriesProjection:
         letters = [
             self._letter(points[r.index], r.reason, entries[points[r.index][0]]) for r in refused
         ]
+        for entry, some in made:
+            if len(some) < _number_of(entry):
+                letters += map(partial(self._ahead, entry), points_of(entry, ahead=True))
         self._count(made, points, refused, chunk.position)
         self.points += len(points) - len(refused)
-        self.refused += len(refused)
+        self.refused += len(letters)
         if letters:
             self._keep(letters)
         elif self._tally.due():
@@ -129,7 +139,21 @@ class SeriesProjection:
             kinds.subtract((point.time_ns // _DAY_NS, point.event.kind) for point in lost)
             self._tally.kinds(kinds)
 
-    def _letter(self, item: tuple[int, Point], reason: str, entry: LogEntry) -> refusals.DeadLetter:
+    def _ahead(self, entry: LogEntry, item: tuple[int, Point]) -> refusals.DeadLetter:
+        event = item[1].event
+        arrival = _arrival(entry)
+        seconds = (event.at - (event.seen if arrival is None else arrival)) // 1000
+        unit, size = next((u for u in _UNITS_S if seconds >= 2 * u[1]), _UNITS_S[-1])
+        reason = ContractError(
+            f"{seconds // size} {unit} ahead of when it was "
+            + ("seen by its edge" if arrival is None else "received"),
+            field="at", remedy="set the device's clock, and replay it with `at` mended",
+        )  # fmt: skip
+        return self._letter(item, str(reason), entry, reason.field)
+
+    def _letter(
+        self, item: tuple[int, Point], reason: str, entry: LogEntry, field: str = ""
+    ) -> refusals.DeadLetter:
         pos, point = item
         line, log_id = line_of(entry), self._log_id
         if self._steady:
@@ -142,11 +166,10 @@ class SeriesProjection:
             site=point.site,
             source=f"series:{point.event.kind}",
             reason=reason,
+            field=field,
             raw=encode(point.event),
             log=log_id,
-            origin=Origin(
-                Family.POINT, point.event.at, point.site, offset_ns=point.time_ns % 1_000_000
-            ),
+            origin=_origin(point, entry),
             line=line,
             entry=entry.pos if self._steady else None,
         )
@@ -167,7 +190,7 @@ class SeriesProjection:
 
     def letters(self, entry: LogEntry, index: int, reason: str, /) -> list[refusals.DeadLetter]:
         """Return the letters of one event of an entry, or of all, as if the store refused them."""
-        found = points_of(entry)
+        found = points_of(entry) + points_of(entry, ahead=True)
         if isinstance(entry, BatchEntry) and index != WHOLE:
             found = [(entry.pos, _point(entry, i, e)) for i, e in entry.batch.events if i == index]
         return [self._letter(item, reason, entry) for item in found]
@@ -208,11 +231,15 @@ def _by_day(points: list[Point]) -> Counter[tuple[int, str]]:
     return Counter([(point.time_ns // _DAY_NS, point.event.kind) for point in points])
 
 
-def points_of(entry: LogEntry) -> list[tuple[int, Point]]:
-    """Return (log position, point) of every event of an entry.
+def points_of(entry: LogEntry, *, ahead: bool = False) -> list[tuple[int, Point]]:
+    """Return (log position, point) of every event of an entry, but for those dated too far ahead.
 
     A point's time is the event's millisecond plus (seq mod 1000) · 1000 + index nanoseconds (in
     the urgent lane seq + 500), so that siblings stay apart and a retry writes the same point.
+
+    An edge's event is held against the edge's clock (``seen``), what came without an edge against
+    the time at which it was journalled: a collector whose own clock fell back must not refuse all
+    that a street's edges send. ``ahead`` wants only those that are refused.
     """
     if isinstance(entry, BatchEntry):
         shift = offset_ns(entry.batch.lane, entry.batch.seq)
@@ -220,17 +247,48 @@ def points_of(entry: LogEntry) -> list[tuple[int, Point]]:
         return [
             (pos, Point(event.at * 1_000_000 + shift + index, site, event))
             for index, event in entry.batch.events
+            if (event.at - event.seen > FUTURE_MS) is ahead
         ]
+    arrival = _arrival(entry)
     if isinstance(entry, EventEntry):
-        nanoseconds = entry.event.at * 1_000_000 + entry.seq % 1000 * 1000
-        return [(entry.pos, Point(nanoseconds, entry.site, entry.event))]
+        event = entry.event
+        if (event.at - (event.seen if arrival is None else arrival) > FUTURE_MS) is not ahead:
+            return []
+        nanoseconds = event.at * 1_000_000 + entry.seq % 1000 * 1000
+        return [(entry.pos, Point(nanoseconds, entry.site, event))]
     if isinstance(entry, ReplayEntry):
         pos, site = entry.pos, entry.contents.site
         return [
             (pos, Point(event.at * 1_000_000 + offset, site, event))
             for offset, event in entry.stored
+            if (event.at - (event.seen if arrival is None else arrival) > FUTURE_MS) is ahead
         ]
     return []
+
+
+def _number_of(entry: LogEntry) -> int:
+    if isinstance(entry, BatchEntry):
+        return len(entry.batch.events)
+    if isinstance(entry, EventEntry):
+        return 1
+    return len(entry.stored) if isinstance(entry, ReplayEntry) else 0
+
+
+def _arrival(entry: LogEntry) -> int | None:
+    """Return when what came without an edge was journalled first (ms), None for all else."""
+    if isinstance(entry, EventEntry):
+        return entry.at if entry.edge is None else None
+    if isinstance(entry, ReplayEntry) and entry.replay.origin.family in _PLAIN:
+        return entry.replay.origin.at
+    return None
+
+
+def _origin(point: Point, entry: LogEntry) -> Origin:
+    offset, arrival = point.time_ns % 1_000_000, _arrival(entry)
+    if arrival is None:
+        return Origin(Family.POINT, point.event.at, point.site, offset_ns=offset)
+    device = point.event.device
+    return Origin(Family.PLAIN, arrival, point.site, device=device, offset_ns=offset)
 
 
 def _point(entry: BatchEntry, index: int, event: Event) -> Point:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from collector.sites import FOLDER
 from core.contracts.errors import StoreUnavailableError
 from core.contracts.ledger import Account, Ledger, Stream
 from core.contracts.ports import SeriesReader
+from core.contracts.vocabulary.base import LAST_MS
 from core.runtime.clock import ScaledClock
 from core.runtime.settings import Settings
 from core.storage.journal import JournalReader
@@ -33,9 +34,10 @@ from core.storage.records.conservation import Flow
 from core.storage.records.ledger import DAY_MS
 from core.storage.series import open_reader
 from estate.audit_accounts import Accounts, LogCheck, accounts_of, check_log, entries_of
+from estate.audit_reach import Outbox, Reach, Underway
 
 #: Beyond every time that an event may have (ms).
-FOREVER = 4_102_444_800_000
+FOREVER = LAST_MS
 
 
 @dataclass(frozen=True)
@@ -57,43 +59,62 @@ class Audit:
     unfolded: int = 0
     shared: bool = False
     """Of several collectors: their accounts say it all."""
+    underway: Underway = field(default_factory=lambda: Underway(0, 0))
 
     @property
-    def _flow(self) -> Flow | None:
-        return self.accounts.law.total if self.shared and self.accounts is not None else None
+    def law(self) -> Flow:
+        """Return the law of the period: by the accounts, or by the log where there are none."""
+        if self.accounts is not None and self.accounts.law.since is not None:
+            return self.accounts.law.total
+        ledger = self.ledger
+        dropped = sum(n for _, at, n in ledger.counted if ledger.start <= at < ledger.end)
+        return Flow(
+            received=ledger.kinds.total() + ledger.rejects,
+            dropped=dropped,
+            stored=self.stored.total(),
+            dead=self.letters + self.refused.total(),
+            on_its_way=self.on_its_way,
+        )
 
     @property
     def journalled(self) -> int:
-        """Return the events that the edges have journalled and that the log or a note knows."""
-        if self._flow is not None:
-            return self._flow.journalled
-        return sum(a.events + a.rejects + a.dropped for a in self.ledger.accounts.values())
+        """Return the events that were journalled and that the log, or a note, knows."""
+        return self.law.journalled
 
     @property
     def declared(self) -> int:
         """Return the events that the edges declared dropped."""
-        if self._flow is not None:
-            return self._flow.dropped
-        return sum(account.dropped for account in self.ledger.accounts.values())
+        return self.law.dropped
 
     @property
     def dead(self) -> int:
-        """Return the dead letters of the period."""
-        return self.letters + self.refused.total() if self._flow is None else self._flow.dead
+        """Return what of them became dead letters."""
+        return self.law.dead
+
+    @property
+    def on_its_way(self) -> int:
+        """Return what the log has and neither the store nor a letter has yet, as far as allowed."""
+        if self.shared:
+            return 0 if self.accounts is None else self.accounts.law.total.on_its_way
+        kinds = self.ledger.kinds - self.refused - self.stored
+        return (kinds & self.underway.kinds).total() + min(
+            max(self.ledger.rejects - self.letters, 0), self.underway.rejects
+        )
 
     def problems(self) -> Iterator[str]:
         """Yield what does not agree, in words."""
         for stream, account in sorted(self.ledger.accounts.items()):
             if not account.exact:
                 yield f"{'/'.join(stream)}: {_wrong(account)}"
-        if self.letters != self.ledger.rejects:
+        rejects = self.ledger.rejects
+        if not rejects - self.underway.rejects <= self.letters <= rejects:
             yield f"{self.ledger.rejects:,} could not be read, {self.letters:,} dead letters say so"
         yield from () if self.accounts is None else self.accounts.problems()
         if self.accounts is not None and self.accounts.trimmed:
             return
         for kind in sorted(self.ledger.kinds | self.stored | self.refused):
             wanted = self.ledger.kinds[kind] - self.refused[kind]
-            if wanted != self.stored[kind]:
+            if not wanted - self.underway.kinds[kind] <= self.stored[kind] <= wanted:
                 yield (
                     f"{kind}: {self.ledger.kinds[kind]:,} in the log, {self.stored[kind]:,} "
                     f"stored, {self.refused[kind]:,} refused"
@@ -113,6 +134,8 @@ class Audit:
             yield f"{self.unfolded:,} dead letters are of what is stored and the rules left out"
         if self.ledger.abandoned:
             yield f"{self.ledger.abandoned} epochs were abandoned: a possible loss nobody can count"
+        if self.on_its_way and not self.shared:
+            yield f"{self.on_its_way:,} are on their way: in the log, and not stored yet"
         yield from (f"NOT EXACT: {problem}" for problem in self.problems())
         if self.exact:
             yield "exact"
@@ -134,9 +157,11 @@ class Audit:
                 f"{self.refused[kind]:>12,}"
             )
         yield (
-            f"journalled {self.journalled:,}: dead-lettered {self.dead:,}, declared dropped "
-            f"{self.declared:,}, the rest stored"
+            f"{'all':<40}{self.ledger.kinds.total():>12,}{self.stored.total():>12,}"
+            f"{self.refused.total():>12,}"
         )
+        if self.letters or self.ledger.rejects:
+            yield f"{self.ledger.rejects:,} could not be read: {self.letters:,} dead letters"
 
     def document(self) -> dict[str, Any]:
         """Return the audit as plain values, for programs."""
@@ -144,8 +169,10 @@ class Audit:
             "exact": self.exact,
             "problems": list(self.problems()),
             "journalled": self.journalled,
+            "stored_events": self.law.stored,
             "dead_lettered": self.dead,
             "declared_dropped": self.declared,
+            "on_its_way": self.law.on_its_way,
             "stored": dict(self.stored),
             "logged": dict(self.ledger.kinds),
             "refused": dict(self.refused),
@@ -188,8 +215,9 @@ def _wrong(account: Account) -> str:
 def audit(settings: Settings, start: int = 0, end: int = FOREVER) -> Audit:
     """Audit the system in a data folder, running or not, over ``[start, end)`` (ms).
 
-    While it runs, what is under way at this moment counts as not stored yet. Raises JournalError
-    where there is no log, StoreUnavailableError where a store does not answer.
+    While it runs, what is on its way at this moment is said to be so
+    (:mod:`estate.audit_reach`). Raises JournalError where there is no log, StoreUnavailableError
+    where a store does not answer.
     """
     records = Records(settings.records_url).open()
     try:
@@ -237,7 +265,9 @@ def audit_of(
 
     ``kept`` is the first day (since the Unix epoch) that the series store's retention has left.
     """
-    ledger = Ledger(start, end)
+    held = [Outbox(path) for path in outboxes]
+    ledger, underway = Ledger(start, end), Underway(start, end)
+    stored, accounts, down, bulk = Counter[str](), None, None, 0
     log_from: int | None = None
     with closing(JournalReader(log)) as reader:
         reader.open()
@@ -245,49 +275,53 @@ def audit_of(
         with records.reading() as session:
             unread = cautions.unread(session, identity)
         check = LogCheck(records, identity)
-        for chunk in entries_of(reader, unread):
-            log_from = chunk[0].at if log_from is None else log_from
+        for first in reader.read(0, limit=1):
+            log_from = first.at
+            check.begin(first.pos, first.at)
+        try:
+            # Most of a log is read before the store is asked, so that little comes meanwhile.
+            bulk = Reach.of(records, series, identity).stored
+            for chunk in entries_of(reader, unread, through=bulk):
+                ledger.fold(chunk)
+                check.fold(chunk)
+            underway.reach = Reach.of(records, series, identity)
+            stored = Counter(series.counts(start, end))
+            trimmed = check.trimmed or log_from is None
+            accounts = accounts_of(records, series, [], start, end, kept, trimmed=trimmed)
+        except StoreUnavailableError as error:
+            down = error
+        last = reader.last_position()
+        for chunk in entries_of(reader, unread, bulk, last):
             ledger.fold(chunk)
             check.fold(chunk)
+            underway.fold(chunk)
+    if down is not None and ledger.kinds:
+        raise down
+    if accounts is not None:
+        disagreeing = list(check.disagreeing())
+        accounts = replace(accounts.allowing(underway.days), disagreeing=disagreeing)
     with records.reading() as session:
-        _, refused, unfolded = _letters(session, identity, start, end)
+        _, refused, unfolded = _letters(session, identity, start, end, last)
         since = max(start, log_from or 0) if check.trimmed else start
-        letters, _, _ = _letters(session, identity, since, end)
+        letters, _, _ = _letters(session, identity, since, end, last)
         for loss in refusals.counted_losses(session):
             # Also those whose notes the log has trimmed by now.
             stream = Stream(loss.site, loss.edge, loss.epoch, loss.lane)
-            ledger.declare(stream, loss.first_seq, loss.last_seq, loss.events or 0)
+            ledger.declare(stream, loss.first_seq, loss.last_seq, loss.events or 0, loss.at)
     ledger.close()
-    for path in outboxes:
-        _outbox(ledger, path)
-    try:
-        stored = Counter(series.counts(start, end))
-        trimmed = check.trimmed is not False
-        accounts = accounts_of(records, series, [check], start, end, kept, trimmed=trimmed)
-    except StoreUnavailableError:
-        if ledger.kinds:
-            raise
-        stored, accounts = Counter(), None
-    return Audit(ledger, stored, refused, letters, log_from, accounts, unfolded)
+    for outbox in held:
+        outbox.enter(ledger)
+    return Audit(ledger, stored, refused, letters, log_from, accounts, unfolded, underway=underway)
 
 
-def _outbox(ledger: Ledger, path: Path) -> None:
-    """Take into account what an edge on this machine still holds."""
-    with closing(JournalReader(path)) as reader:
-        reader.open()
-        edge, epoch = reader.owner(), reader.epoch()
-        lasts = reader.lasts()
-        sites = {stream.edge: stream.site for stream in ledger.accounts}
-        for lane, last in lasts.items():
-            account = ledger.account(Stream(sites.get(edge, ""), edge, epoch, lane))
-            held = reader.held(lane, account.last)
-            account.waiting_batches, account.waiting_events = held
-            account.not_held += max(last - account.last - account.beyond - held[0], 0)
+def _letters(
+    session: Session, log: str, start: int, end: int, last: int
+) -> tuple[int, Counter[str], int]:
+    """Return the dead letters of what could not be read, of what was refused, and of the rules.
 
-
-def _letters(session: Session, log: str, start: int, end: int) -> tuple[int, Counter[str], int]:
-    """Return the dead letters of what could not be read, of what was refused, and of the rules."""
-    counts = refusals.count_by_source(session, log, start, end)
+    Of the log's entries up to ``last``.
+    """
+    counts = refusals.count_by_source(session, log, start, end, last)
     refused = Counter(
         {source.removeprefix("series:"): n for source, n in counts.items() if _is_series(source)}
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,15 @@ class Accounts:
     compared: int
     vouched: int
     disagreeing: list[Line]
+
+    def allowing(self, days: Mapping[tuple[int, str], int]) -> Accounts:
+        """Return it with so many more events, by day and kind, that may be stored meanwhile."""
+        differences = [
+            row
+            for row in self.differences
+            if not 0 < (row.found or 0) - row.stored <= days.get((row.day, row.kind), 0)
+        ]
+        return replace(self, differences=differences)
 
     def problems(self) -> Iterator[str]:
         """Yield what does not agree, in words."""
@@ -140,15 +149,18 @@ class LogCheck:
             }
             joined = session.scalar(select(func.max(row.start)).where(row.hours > 1))
         self._from = 0 if joined is None else joined + DAY_MS
-        self.trimmed: bool | None = None
+        self.trimmed = False
+        """The log no longer has all that the accounts tell of."""
+
+    def begin(self, pos: int, at: int) -> None:
+        """Take where the log begins: the position of its first entry, and when that came (ms)."""
+        self.trimmed = self._has_accounts and pos > 1
+        if self.trimmed:
+            self._from = max(self._from, at - at % HOUR_MS + HOUR_MS)
 
     def fold(self, entries: Iterable[LogEntry]) -> None:
         """Take entries of the log, in its order."""
         for entry in entries:
-            if self.trimmed is None:
-                self.trimmed = self._has_accounts and entry.pos > 1
-                if self.trimmed:
-                    self._from = max(self._from, entry.at - entry.at % HOUR_MS + HOUR_MS)
             line = line_of(entry) if self._begin < entry.pos <= self._through else None
             if line is not None:
                 batches, events, rejects = self._found.get(line, (0, 0, 0))
@@ -177,21 +189,30 @@ def check_log(records: Records, path: Path) -> LogCheck | None:
                 return None
             unread = cautions.unread(session, log)
         check = LogCheck(records, log)
+        for first in reader.read(0, limit=1):
+            check.begin(first.pos, first.at)
         for chunk in entries_of(reader, unread):
             check.fold(chunk)
     return check
 
 
 def entries_of(
-    reader: JournalReader, unread: Mapping[int, list[LeftOut]]
+    reader: JournalReader,
+    unread: Mapping[int, list[LeftOut]],
+    after: int = 0,
+    through: int | None = None,
 ) -> Iterator[list[LogEntry]]:
-    """Yield a log's entries in their order, but for what must not be read."""
-    after = 0
-    while entries := reader.read(after, limit=_AT_ONCE):
-        yield [
-            read_around(e.lane, e.pos, e.seq, e.at, e.body, unread.get(e.pos, ())) for e in entries
-        ]
+    """Yield a log's entries (``after`` a position, ``through`` one) in their order.
+
+    What must not be read is left out.
+    """
+    while (through is None or after < through) and (entries := reader.read(after, limit=_AT_ONCE)):
         after = entries[-1].pos
+        yield [
+            read_around(e.lane, e.pos, e.seq, e.at, e.body, unread.get(e.pos, ()))
+            for e in entries
+            if through is None or e.pos <= through
+        ]
 
 
 def accounts_of(

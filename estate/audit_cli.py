@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import Annotated
 
 import typer
 
-from core.contracts.errors import SettingsError
 from core.runtime import settings
-from estate.command_line import SettingsFile, plainly
-
-
-def _ms(text: str | None, option: str, otherwise: int) -> int:
-    """Return a moment in ms; raise SettingsError that names the option."""
-    if text is None:
-        return otherwise
-    if text.isdecimal():
-        return int(text)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise SettingsError(f"{option}: {text!r} is no time; write 2026-01-31T08:00+08:00, or ms")
-    return int(moment.timestamp() * 1000)
+from estate.command_line import SettingsFile, check_period, moment, plainly, records_of
 
 
 @plainly
@@ -33,7 +16,11 @@ def audit(
     settings_file: SettingsFile = None,
     since: Annotated[
         str | None,
-        typer.Option("--from", help="From when; ISO 8601 with an offset.", show_default=False),
+        typer.Option(
+            "--from",
+            help="From when: 2026-11-21, 2026-11-21T08:00+08:00, or ms.",
+            show_default=False,
+        ),
     ] = None,
     until: Annotated[
         str | None,
@@ -45,9 +32,12 @@ def audit(
     from estate.audit import FOREVER
     from estate.audit import audit as compute
 
-    found = compute(
-        settings.load(settings_file), _ms(since, "--from", 0), _ms(until, "--to", FOREVER)
-    )
+    loaded = settings.load(settings_file)
+    start = 0 if since is None else moment(since, "--from")
+    end = FOREVER if until is None else moment(until, "--to")
+    check_period(start, end)
+    records_of(loaded)
+    found = compute(loaded, start, end)
     if as_json:
         typer.echo(json.dumps(found.document(), ensure_ascii=False, indent=2))
     else:

@@ -6,13 +6,15 @@ import asyncio
 import getpass
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 import typer
 
-from core.contracts.errors import EstateError
+from core.contracts.errors import EstateError, SettingsError
+from core.contracts.vocabulary.base import LAST_MS
 from core.runtime import logs, settings
 from core.runtime.clock import ScaledClock
 from core.runtime.lifecycle import App, run
@@ -31,10 +33,15 @@ SettingsFile = Annotated[
         show_default=False,
     ),
 ]  # fmt: skip
-
 FormerSettings = Annotated[
     Path, typer.Argument(help="The settings file of the installation of before (YAML).")
 ]
+
+#: What to do where a folder holds nothing of this system's.
+ANOTHER_FOLDER = (
+    "name the settings file of the system (--settings) or its data folder (ESTATE_DATA), or start "
+    "it there (`estate run`)"
+)
 
 
 def plainly(command: F) -> F:
@@ -60,16 +67,52 @@ def prepare(file: Path | None, process: str) -> tuple[Settings, ScaledClock]:
 
 @contextmanager
 def opened(file: Path | None) -> Iterator[Records]:
-    """Give the records that the settings name, open."""
-    # SQLAlchemy takes its time, and an edge on a small machine has no use for it.
-    from core.storage.records import Records
-
-    records = Records(settings.load(file).records_url)
+    """Give the records that the settings name, open; raise SettingsError where there are none."""
+    records = records_of(settings.load(file))
     records.open()
     try:
         yield records
     finally:
         records.close()
+
+
+def records_of(loaded: Settings) -> Records:
+    """Return the records that settings name; raise SettingsError where nothing has made them."""
+    # SQLAlchemy takes its time, and an edge on a small machine has no use for it.
+    from core.storage.records import Records
+
+    records = Records(loaded.records_url)
+    if records.path is not None and not records.path.exists():
+        raise SettingsError(f"{records.path}: there are no records; {ANOTHER_FOLDER}")
+    return records
+
+
+def moment(text: str, option: str) -> int:
+    """Return a date or time (ISO 8601; UTC where it has no offset; or ms) in ms.
+
+    Raises SettingsError that names the option.
+    """
+    # Eight digits are a date in ISO 8601, too.
+    is_ms = text.isdecimal() and text.isascii() and len(text) != len("20261121")
+    try:
+        parsed = None if is_ms else datetime.fromisoformat(text)
+    except ValueError:
+        raise SettingsError(
+            f"{option}: {text!r} is no time; write 2026-11-21, 2026-11-21T08:00+08:00, or ms"
+        ) from None
+    if parsed is None:
+        at = int(text) if len(text) <= len(str(LAST_MS)) else LAST_MS + 1
+    else:
+        at = int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000)
+    if at > LAST_MS:
+        raise SettingsError(f"{option}: {text!r} is beyond every time that an event may have")
+    return at
+
+
+def check_period(start: int, end: int) -> None:
+    """Raise SettingsError where ``[start, end)`` is empty."""
+    if end <= start:
+        raise SettingsError("--to: must be later than --from")
 
 
 def whoever() -> Who:

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import difflib
 import time
-from datetime import UTC, datetime
+from collections.abc import Collection
+from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from core.contracts.errors import SettingsError
+from core.contracts.errors import EstateError, SettingsError
 from core.contracts.events import KINDS
 from core.runtime import settings
-from estate.command_line import SettingsFile
+from core.runtime.settings import Settings
+from estate.command_line import ANOTHER_FOLDER, SettingsFile, check_period, moment, records_of
+
+if TYPE_CHECKING:
+    from core.contracts.ports import SeriesReader
+    from core.storage.reservoir import Wanted
+
+#: So many names are told where none is near.
+_NAMED = 50
 
 
 class Form(StrEnum):
@@ -47,47 +56,74 @@ def command(
 ) -> None:
     """Export what was heard in a range: a file for each kind, and a manifest.
 
-    Times without an offset are UTC, as all times in the files are.
+    Times without an offset are UTC, as all times in the files are. Where nothing was heard nothing
+    is written, and the exit code is 1.
     """
     from core.storage.reservoir import Wanted, export_range
     from core.storage.series import open_reader
 
+    if excel and form is not Form.CSV:
+        raise SettingsError("--excel: is about CSV; add --format csv")
     wanted = Wanted(
         moment(start, "--from"),
         moment(end, "--to"),
-        kinds=tuple(_known(name) for name in kind or ()),
+        kinds=tuple(dict.fromkeys(_known("--kind", name, KINDS) for name in kind or ())),
         sites=tuple(dict.fromkeys(site or ())),
         devices=tuple(dict.fromkeys(device or ())),
         format=form.value,
         excel=excel,
     )
-    reader = open_reader(settings.load(settings_file))
+    check_period(wanted.start, wanted.end)
+    loaded = settings.load(settings_file)
+    reader = open_reader(loaded)
     try:
+        _check_store(loaded, reader)
+        _check_names(loaded, reader, wanted)
         manifest = export_range(reader, wanted, out.absolute(), time.time_ns() // 1_000_000)
     finally:
         reader.close()
     for file in manifest.files:
         typer.echo(f"{out / file.path}: {file.rows} rows")
     if not manifest.files:
-        typer.echo("Nothing was heard in that range.")
+        typer.secho("Nothing of that was heard in that range; nothing is written.", err=True)
+        raise typer.Exit(1)
 
 
-def moment(text: str, option: str) -> int:
-    """Return a date or time (ISO 8601; UTC where it has no offset) in ms."""
+def _check_store(loaded: Settings, reader: SeriesReader) -> None:
+    """Raise SettingsError where no collector has ever written to the store."""
+    if not reader.positions():
+        is_embedded = loaded.series.kind == "embedded"
+        where = loaded.data / "series" if is_embedded else loaded.series.influxdb.url
+        raise SettingsError(f"{where}: there is nothing of a collector's; {ANOTHER_FOLDER}")
+
+
+def _check_names(loaded: Settings, reader: SeriesReader, wanted: Wanted) -> None:
+    """Raise SettingsError for a site or a device that nobody knows and that never spoke."""
+    from core.storage.records import census
+
+    if not (wanted.sites or wanted.devices):
+        return
     try:
-        parsed = datetime.fromisoformat(text)
-    except ValueError:
-        raise SettingsError(
-            f"{option}: {text!r} is no time; write 2026-11-21 or 2026-11-21T08:00+08:00"
-        ) from None
-    if parsed.tzinfo is None:
-        parsed = parsed.replace(tzinfo=UTC)
-    return int(parsed.timestamp() * 1000)
+        with (
+            closing(records_of(loaded).open(migrating=False)) as records,
+            records.reading() as session,
+        ):
+            known = census.names(session)
+    except EstateError as error:
+        # A store may outlive its records.
+        typer.secho(f"estate: sites and devices are not checked: {error}", err=True, fg="yellow")
+        return
+    for name in wanted.sites:
+        _known("--site", name, known.sites)
+    for name in wanted.devices:
+        if name not in known.devices and not reader.latest([name]):
+            _known("--device", name, known.devices)
 
 
-def _known(kind: str) -> str:
-    if kind not in KINDS:
-        near = difflib.get_close_matches(kind, KINDS, 1)
-        hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(KINDS))}"
-        raise SettingsError(f"--kind: {kind!r} is unknown{hint}")
-    return kind
+def _known(option: str, name: str, names: Collection[str]) -> str:
+    if name not in names:
+        near = difflib.get_close_matches(name, names, 1)
+        some = ", ".join(sorted(names)[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+        hint = f"; did you mean {near[0]}?" if near else f"; known are {some}" if names else ""
+        raise SettingsError(f"{option}: {name!r} is unknown{hint}")
+    return name

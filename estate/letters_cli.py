@@ -21,6 +21,7 @@ app = typer.Typer(
     help="Dead letters: list them, put them back, set them aside.", no_args_is_help=True
 )
 Reason = Annotated[str, typer.Option(help="Why; stands in the audit.")]
+Ids = Annotated[list[str] | None, typer.Argument(help="Ids of letters.", show_default=False)]
 Field = Annotated[
     str | None,
     typer.Option(help="Only those with this field at fault (v: a newer wire).", show_default=False),
@@ -81,9 +82,7 @@ def show(
 @app.command()
 @plainly
 def replay(
-    letter: Annotated[
-        list[str] | None, typer.Argument(help="Ids of letters.", show_default=False)
-    ] = None,
+    letter: Ids = None,
     reason: Reason = "",
     file: Annotated[
         Path | None,
@@ -99,8 +98,7 @@ def replay(
     """
     if file is not None and len(letter or ()) != 1:
         raise SettingsError("--file: name exactly one letter")
-    if bool(letter) == (field is not None):
-        raise SettingsError("name letters, or --field")
+    _check_named(letter, field)
     mended = None if file is None else _bytes(file)
     refused = asked = 0
     with opened(settings_file) as records:
@@ -120,15 +118,29 @@ def replay(
 
 @app.command()
 @plainly
-def discard(letter: list[str], reason: Reason = "", settings_file: SettingsFile = None) -> None:
-    """Say that letters are of no use; they are kept, and still counted."""
+def discard(
+    letter: Ids = None,
+    reason: Reason = "",
+    field: Field = None,
+    settings_file: SettingsFile = None,
+) -> None:
+    """Say that letters are of no use; they are kept, and still counted.
+
+    With --field and no id: all dead ones with this field at fault.
+    """
     from core.storage.records import letters
 
+    _check_named(letter, field)
     with opened(settings_file) as records:
-        for name in letter:
+        for name in letter or _all(records, str(field)):
             with records.session() as session:
                 letters.discard(session, name, whoever(), _now(), reason=reason)
             typer.echo(f"{name}: discarded")
+
+
+def _check_named(letter: list[str] | None, field: str | None) -> None:
+    if bool(letter) == (field is not None):
+        raise SettingsError("name letters, or --field")
 
 
 def _ask(records: Records, letter: str, reason: str, mended: bytes | None) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from core.contracts.codec import Event
-from core.contracts.events import Lane
+from core.contracts.events import FUTURE_MS, Lane
 from core.contracts.log import (
     ActivationEntry,
     BatchEntry,
@@ -27,7 +27,7 @@ from rules.backlog import Backlog
 from rules.colours import Colours
 from rules.edges import EdgeState
 from rules.explain import explain
-from rules.judge import FUTURE_MS, Judge
+from rules.judge import Judge
 from rules.live import Live
 from rules.losses import loss_of
 from rules.plan import Plan

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from core.contracts.codec import Event
-from core.contracts.events import Lane
+from core.contracts.events import FUTURE_MS, Lane
 from core.contracts.log import BatchEntry
 from core.contracts.outputs import Presence, UnknownOutput
 from rules.backlog import Backlog
@@ -20,8 +20,6 @@ from rules.silence import Silences
 from rules.states import states_of
 from rules.subjects import Subject
 
-#: An event this far (ms) ahead of the collector's time is taken to be of now.
-FUTURE_MS = 300_000
 _NAMES_KEPT = 10_000
 
 #: A batch (edge, epoch, lane, seq) and the index in it; without one the position in the log and the

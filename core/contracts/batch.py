@@ -123,6 +123,9 @@ class Batch:
 _fast: msgspec.json.Decoder[_Batch] = msgspec.json.Decoder(_Batch)
 _slow: msgspec.json.Decoder[_RawBatch] = msgspec.json.Decoder(_RawBatch)
 #: The kinds that an edge may send in each lane.
+_EDGES_KINDS = frozenset(
+    kind for kind in KINDS if kind.startswith("edge.") or kind == "device.snapshot"
+)
 _KINDS_IN: dict[Lane, frozenset[str]] = {
     lane: frozenset(
         spec.kind
@@ -287,16 +290,17 @@ def decode_plain(payload: bytes, device: str, received_at: int) -> Event:
     raw = parse_json(payload)
     if not isinstance(raw, dict):
         raise ContractError("an event must be a JSON object")
+    kind = raw.get("kind")
+    # Before its data is looked at: whatever is in it, it is not a plain device's to say.
+    if isinstance(kind, str) and kind in _EDGES_KINDS:
+        raise ContractError("only an edge or a collector writes this kind", field="kind")
     if raw.setdefault("device", device) != device:
         raise ContractError("differs from the topic's device", field="device")
     if isinstance(moment := raw.get("at"), str):
         raw["at"] = _iso_ms(moment)
     raw.setdefault("at", received_at)
     raw.setdefault("seen", received_at)
-    event = event_from(raw)
-    if event.kind.startswith("edge.") or event.kind == "device.snapshot":
-        raise ContractError("only an edge or a collector writes this kind", field="kind")
-    return event
+    return event_from(raw)
 
 
 def _iso_ms(text: str) -> int:

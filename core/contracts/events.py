@@ -117,6 +117,10 @@ COLLECTOR_KINDS = frozenset(
     {"edge.online", "edge.offline", "edge.hole", "edge.epoch_abandoned", "edge.identity_clash"}
 )
 
+#: An event that its device dates further (ms) ahead of when it was heard has a wrong time: it is
+#: judged as of now, and is not stored.
+FUTURE_MS = 300_000
+
 #: Ids of devices, edges and sites: safe in MQTT topics, file names and tags.
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$"
 Id = Annotated[str, Field(pattern=ID_PATTERN)]

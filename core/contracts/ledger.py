@@ -178,7 +178,7 @@ class Ledger:
     def fold(self, entries: Iterable[LogEntry]) -> None:
         """Take entries of the log, in its order."""
         for entry in entries:
-            events = list(_events(entry))
+            events = list(events_of(entry))
             self.kinds.update(e.kind for e in events if self.start <= e.at < self.end)
             self._batch(entry)
             for event in events:
@@ -254,7 +254,8 @@ class Ledger:
             account.uncounted = account.passed - counted.get(stream, set())
 
 
-def _events(entry: LogEntry) -> Iterator[Event]:
+def events_of(entry: LogEntry) -> Iterator[Event]:
+    """Yield the events that the series store is to take of an entry."""
     if isinstance(entry, BatchEntry):
         yield from (event for _, event in entry.batch.events)
     elif isinstance(entry, EventEntry):

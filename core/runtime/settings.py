@@ -127,7 +127,7 @@ class ReservoirSettings(_Section):
     after_h: Annotated[float, Field(ge=0, le=48)] = 1
     """Hours after a day's end until it is exported for the first time."""
     look_back_days: Annotated[int, Field(ge=1, le=400)] = 7
-    """So many days back a day is exported again when late data came."""
+    """So many days back a day that was exported is exported again when late data came."""
     retention_days: Annotated[int, Field(ge=1, le=36_500)] = 1_095
 
 

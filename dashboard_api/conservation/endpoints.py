@@ -12,7 +12,7 @@ from core.storage.records.ledger import DAY_MS
 from dashboard_api.access import Viewer
 from dashboard_api.conservation.schemas import Conservation, Difference, EdgeFlow, FlowView
 from dashboard_api.context import ServicesDep
-from dashboard_api.problems import READS, responses
+from dashboard_api.problems import READS, invalid, responses
 from dashboard_api.schemas import MsQuery
 
 router = APIRouter(prefix="/api/v1", tags=["system"])
@@ -32,8 +32,11 @@ def read_conservation(
     which time it covers. `exact` is false when anything that came is unaccounted for, or the series
     store holds another number than it took.
     """
+    until = services.clock.now_ms() if end is None else end
+    if start > until:
+        raise invalid("start", "is later than the end")
     with services.records.reading() as session:
-        found = conservation.law(session, start, services.clock.now_ms() if end is None else end)
+        found = conservation.law(session, start, until)
     return _view(found)
 
 

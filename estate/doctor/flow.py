@@ -9,14 +9,15 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from core.contracts.codec import decode_event
 from core.contracts.errors import JournalCorruptError, JournalError
 from core.contracts.log import TICK
 from core.storage.journal import JournalReader
 from core.storage.journal.survey import Survey, holder, survey
-from core.storage.records.models import CursorRow, DeadLetterRow, EdgeRow, EdgeState
+from core.storage.records import refusals
+from core.storage.records.models import CursorRow, EdgeRow, EdgeState
 from edge.outbox import JOURNAL_BYTES
 from estate.doctor.finding import BrokenError, Finding, Patient, for_long
 from rules.engine import Engine
@@ -202,23 +203,18 @@ def unknown_devices(patient: Patient) -> str:
 
 
 def dead_letters(patient: Patient) -> str:
-    """Look for what was refused within the last hour."""
+    """Look for what was refused within the last hour, and is not brought back or set aside."""
     since = patient.past(_LETTERS_S)
-    recent = DeadLetterRow.at >= since
     with patient.records() as records, records.reading() as session:
-        count, first = session.execute(
-            select(func.count(), func.min(DeadLetterRow.at)).where(recent)
-        ).one()
-        kept = session.scalar(select(func.count()).select_from(DeadLetterRow)) or 0
-        newest = session.scalars(
-            select(DeadLetterRow).where(recent).order_by(DeadLetterRow.at.desc()).limit(1)
-        ).one_or_none()
-    if newest is not None:
+        fresh = refusals.fresh_dead_letters(session, since)
+        kept = refusals.count_dead_letters(session)
+    if fresh is not None:
+        last = fresh.last
         raise BrokenError(
-            f"{count:,} in the last hour; the last from {newest.source}: "
-            f"{f'{newest.field}: ' if newest.field else ''}{newest.reason}",
+            f"{fresh.count:,} in the last hour; the last from {last.source}: "
+            f"{f'{last.field}: ' if last.field else ''}{last.reason}",
             "the console's system page lists them; mend what sends them",
-            first,
+            fresh.first,
         )
     return f"none in the last hour, {kept:,} in all"
 

@@ -28,6 +28,8 @@ def test_the_law_of_a_period(tmp_path: Path) -> None:
         empty = client.get(WHERE, params={"start": 0, "end": 1}).json()
         assert client.get(WHERE).status_code == 422
         assert client.get(WHERE, params={"start": -1}).json()["field"] == "start"
+        turned = client.get(WHERE, params={"start": NOW, "end": NOW - 1})
+        assert (turned.status_code, turned.json()["field"]) == (422, "start")
     office.close()
     assert whole["exact"] is True
     assert whole["since"] == NOW

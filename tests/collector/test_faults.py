@@ -323,6 +323,19 @@ def test_a_birth_that_is_repeated_later_is_no_skewed_clock(journal: Journal) -> 
     assert journal.last_seqs()["control/s/e"] == 1
 
 
+def test_a_clock_that_is_off_is_noted_until_it_is_right_again(journal: Journal) -> None:
+    register = EdgeRegister(journal, CLOCK)
+    skewed = []
+    for epoch, ahead in (("epoch-0001", 600_000), ("epoch-0002", 0)):
+        status = structs.replace(birth(epoch), clock=CLOCK.now_ms() + ahead)
+        assert register.take("s", status, arrived(status), {}, [])
+        skewed.append(register.skewed)
+    reader = journal.reader()
+    notes = [e.body for e in reader.read_lane("control/s/e", 0) if b"edge.clock" in e.body]
+    reader.close()
+    assert (skewed, len(notes)) == ([1, 0], 2)
+
+
 def test_a_retained_birth_may_be_of_the_dead(journal: Journal) -> None:
     register = EdgeRegister(journal, CLOCK)
     status = birth()

@@ -256,6 +256,8 @@ def test_iso_with_z() -> None:
         (plain(device="other"), "device", "differs from the topic"),
         (plain(device=None), "device", "differs from the topic"),
         (plain(kind="device.snapshot", data={"states": []}), "kind", "only an edge"),
+        (plain(kind="edge.online", data={}), "kind", "only an edge"),
+        (plain(kind="edge.onlin", data={}), "kind", "edge.onlin"),
         (plain(data={"active": "yes"}), "data.active", "valid boolean (got 'yes')"),
         (b'{"kind":"fire.alarm"}', "data", "missing"),
         (b'{"kind":"fire.alarm","at":1e999,"data":{"active":true}}', "at", "out of range"),

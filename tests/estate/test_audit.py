@@ -212,11 +212,28 @@ def test_a_store_that_does_not_agree_is_named_and_the_exit_code_is_one(
     assert "NOT EXACT: meter.reading: 1 in the log, 2 stored" in text
 
 
-def test_a_period_is_a_time_with_an_offset(system: Callable[..., tuple[int, str]]) -> None:
-    assert system("--from", "1970-01-01T00:00:02+00:00")[0] == 0
-    code, text = system("--from", "yesterday")
-    assert code == 2
-    assert "--from" in text
+def test_a_period_is_dates_times_or_ms(system: Callable[..., tuple[int, str]]) -> None:
+    for since in ("1970-01-01T00:00:02+00:00", "1970-01-02", "19700102", "1970-01-01T08:00", "7"):
+        assert system("--from", since)[0] == 0
+    for options, why in (
+        (("--from", "yesterday"), "--from: 'yesterday' is no time"),
+        (("--from", "99999999999999999999"), "--from: '99999999999999999999' is beyond"),
+        (("--to", "9999-12-31"), "--to: '9999-12-31' is beyond"),
+        (("--from", "2026-02-01", "--to", "2026-01-01"), "--to: must be later than --from"),
+    ):
+        code, text = system(*options)
+        assert (code, why in text) == (2, True), text
+
+
+@pytest.mark.parametrize("command", [["audit"], ["deadletters", "list"], ["devices", "unknown"]])
+def test_a_folder_that_holds_nothing_is_named_with_what_to_do(
+    command: list[str], tmp_path: Path
+) -> None:
+    for data in (tmp_path, tmp_path / "no-such-folder"):
+        done = CliRunner().invoke(app, command, env={"ESTATE_DATA": str(data)})
+        assert done.exit_code == 2
+        assert f"{data}/records.sqlite: there are no records; name the settings" in done.output
+        assert not list(tmp_path.iterdir())
 
 
 def test_what_the_log_has_trimmed_is_answered_by_the_accounts(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from core.runtime.clock import ScaledClock
 from core.runtime.settings import BrokerSettings, Settings
 from core.storage.journal import Append, Journal, OnFull
 from core.storage.records import Records, processes, projection, refusals
+from core.storage.records.letters import Replayed, mark_replayed
 from core.storage.series import EmbeddedWriter
 from edge.outbox import open_journal
 from estate.doctor import Finding, examine, flow
@@ -179,17 +180,18 @@ def test_refused_and_unknown_things_are_told_with_the_reason(place: Installation
     now = CLOCK.now_ms()
     engine = Engine()
     engine.unknown["ghost"] = 3
+    # The second is of a device that takes it to be 1970.
     letters = [
         refusals.DeadLetter(n, 0, at, "batch/s1/north/event/7", "not a number", "data.open_s")
-        for n, at in enumerate((now - 5 * HOUR, now - 60_000))
+        for n, at in enumerate((now, 86_400_000))
     ]
     with place.journal() as journal, place.records() as records:
         with records.session() as session:
-            refusals.add_dead_letters(session, letters[:1], now)
+            refusals.add_dead_letters(session, letters[:1], now - 5 * HOUR)
         assert place.well("dead letters") == "none in the last hour, 1 in all"
         assert place.well("unknown devices")
         with records.session() as session:
-            refusals.add_dead_letters(session, letters, now)
+            refusals.add_dead_letters(session, letters, now - 60_000)
             cursor = f"rules-snapshot/{journal.epoch}"
             projection.save_cursor(session, cursor, 1, engine.dump())
             processes.record_job(session, "media retention", now, now, ok=False, message="EIO")
@@ -198,6 +200,10 @@ def test_refused_and_unknown_things_are_told_with_the_reason(place: Installation
             "1 in the last hour; the last from batch/s1/north/event/7: data.open_s: not a number"
         )
         assert finding.since == now - 60_000
+        with records.session() as session:
+            told = [Replayed(letters[1].id, now, "li", "log-9")]
+            assert mark_replayed(session, told, now) == 1
+        assert place.well("dead letters") == "none in the last hour, 1 in all"
         assert "ghost" in place.bad("unknown devices").text
         assert any("media retention: failed (1 of 1): EIO" in f.text for f in place.found("worker"))
 

@@ -68,8 +68,16 @@ def test_all_letters_of_one_fault_are_replayed_together(office: Office) -> None:
     still = estate("deadletters", "replay", "--field", "v", "--reason", "upgraded")
     assert (still.exit_code, still.output.count("upgrade the collector first")) == (1, 3)
     assert "0 asked for, 3 refused" in still.output
-    neither = estate("deadletters", "replay", "--reason", "x")
-    assert (neither.exit_code, "name letters, or --field" in neither.output) == (2, True)
+    for what in ("replay", "discard"):
+        neither = estate("deadletters", what, "--reason", "x")
+        assert (neither.exit_code, "name letters, or --field" in neither.output) == (2, True)
+    office.batch(batch(reading(power_w="warm"), seq=4))
+    office.fold()
+    aside = estate("deadletters", "discard", "--field", "v", "--reason", "a test")
+    assert (aside.exit_code, aside.output.count(": discarded")) == (0, 3)
+    assert [letter["field"] for letter in office.letters() if letter["state"] == "dead"] == [
+        "data.power_w"
+    ]
 
 
 def test_an_unknown_device_is_listed_and_adopted(office: Office) -> None:

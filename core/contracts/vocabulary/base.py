@@ -10,7 +10,9 @@ Text = Annotated[str, Field(max_length=200)]
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 #: A keyed pseudonym made at the edge; never a name, a card number or a plate.
 Pseudonym = Annotated[str, Field(min_length=1, max_length=64)]
-EpochMs = Annotated[int, Field(ge=0, le=4_102_444_800_000)]
+#: The first ms of the year 2100; no event lies beyond it.
+LAST_MS = 4_102_444_800_000
+EpochMs = Annotated[int, Field(ge=0, le=LAST_MS)]
 Count = Annotated[int, Field(ge=0, le=9_007_199_254_740_991)]
 #: Plain numbers of a repeated state; the bounds are those of exact integers in JSON.
 Whole = Annotated[int, Field(ge=-9_007_199_254_740_991, le=9_007_199_254_740_991)]

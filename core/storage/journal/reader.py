@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -88,15 +89,19 @@ class JournalReader:
         """Return each lane's last seq."""
         return dict(self._ask("SELECT name, last FROM lane"))
 
-    def held(self, lane: str, after_seq: int) -> tuple[int, int]:
-        """Return how many entries a lane holds above a seq, and the events in them."""
-        ((entries, events),) = self._ask(
-            "SELECT count(*), coalesce(sum(events), 0) FROM entry "
-            "WHERE lane = (SELECT id FROM lane WHERE name = ?) AND seq > ?",
-            lane,
-            after_seq,
-        )
-        return int(entries), int(events)
+    def sizes(self, lane: str, through: int) -> tuple[array[int], array[int]]:
+        """Return the seqs that a lane holds up to one, ascending, and the events of each."""
+        seqs, events = array("q"), array("q")
+        with reading(self._path):
+            rows = self._connection.execute(
+                "SELECT seq, events FROM entry "
+                "WHERE lane = (SELECT id FROM lane WHERE name = ?) AND seq <= ? ORDER BY seq",
+                (lane, through),
+            )
+            for seq, number in rows:
+                seqs.append(seq)
+                events.append(number)
+        return seqs, events
 
     def last_position(self) -> int:
         """Return the position of the last committed entry (0: none yet)."""

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
+from typing import NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from core.contracts.outputs import Presence
 from core.storage.records import alerts, changes, counters, refusals
-from core.storage.records.models import DeclaredLoss, DeviceRow, EdgeState, PresenceRow
+from core.storage.records.ledger_models import LedgerLine
+from core.storage.records.models import (
+    DeclaredLoss,
+    DeviceRow,
+    EdgeRow,
+    EdgeState,
+    NodeRow,
+    PresenceRow,
+    UnknownSender,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +39,29 @@ class Census:
     alerts: dict[str, int]
     unacknowledged: int
     sequence: int
+
+
+class Names(NamedTuple):
+    """Who is known: by the topology, as unknown senders, or by what once came from them."""
+
+    sites: frozenset[str]
+    devices: frozenset[str]
+    """Edges among them."""
+
+
+def names(session: Session) -> Names:
+    """Return the sites and devices that anything here names."""
+    row = UnknownSender
+    sites = (
+        session.scalars(select(site).distinct())
+        for site in (NodeRow.site, row.site, LedgerLine.site)
+    )
+    devices = (session.scalars(select(name)) for name in (DeviceRow.id, EdgeRow.id, row.id))
+    return Names(
+        # Above the sites there is none, and what cannot be read may be of none.
+        frozenset(site for site in chain.from_iterable(sites) if site),
+        frozenset(chain.from_iterable(devices)),
+    )
 
 
 def census(session: Session, now: int) -> Census:

@@ -83,6 +83,11 @@ class Records:
         self._engine, self._reader = engine, reader
         return self
 
+    @property
+    def path(self) -> Path | None:
+        """Return the file that they are in, None of a database server."""
+        return Path(str(self._url.database)) if self.dialect == "sqlite" else None
+
     def close(self) -> None:
         """Release every connection."""
         if self._engine is not None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 #: The newest revision in ``migrations/versions``.
-HEAD = "0007"
+HEAD = "0008"
 
 #: The key of PostgreSQL's advisory lock around a migration ("estate" in ASCII).
 _LOCK = 0x657374617465

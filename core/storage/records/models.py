@@ -239,7 +239,8 @@ class DeadLetterRow(Base):
 
     ``source`` is the lane or topic on which it came. Positions are those of one log; a new
     journal counts from 1 again, so ``log`` tells them apart. ``origin`` is what a replay needs
-    to know (:class:`core.contracts.letters.Origin`).
+    to know (:class:`core.contracts.letters.Origin`). ``at`` is the event's own time, which may be
+    of any year, ``noted_at`` when the letter was stored.
 
     No state is stored: ``asked_at`` is when somebody asked for a replay that is not carried out
     yet, ``problem`` why the last one was not, ``replayed_as`` the position in the log.
@@ -247,7 +248,7 @@ class DeadLetterRow(Base):
 
     __tablename__ = "dead_letter"
     __table_args__ = (
-        Index("ix_dead_letter_at_pos_index", "at", "pos", "index"),
+        Index("ix_dead_letter_noted_at_pos_index", "noted_at", "pos", "index"),
         Index(
             "ix_dead_letter_asked",
             "asked_at",
@@ -262,6 +263,7 @@ class DeadLetterRow(Base):
     pos: Mapped[int] = mapped_column(Long)
     index: Mapped[int] = mapped_column(Integer)
     at: Mapped[int] = mapped_column(Long)
+    noted_at: Mapped[int] = mapped_column(Long, server_default="0")
     site: Mapped[str | None] = mapped_column(CleanText)
     source: Mapped[str] = mapped_column(CleanText)
     reason: Mapped[str] = mapped_column(CleanText)

@@ -18,8 +18,10 @@ from core.storage.records.models import DeadLetterRow, DeclaredLoss
 from core.storage.records.paging import decode_key, encode_key
 from core.storage.records.sql import chunks, upsert
 
-#: The order of the lists: when it was journalled, then where.
-_LETTER_KEYS = (DeadLetterRow.at, DeadLetterRow.pos, DeadLetterRow.index)
+#: The order of the letters: when each was noted, then where it was journalled. A device's clock may
+#: date an event to 1970, and its letter is new all the same.
+_LETTER_KEYS = (DeadLetterRow.noted_at, DeadLetterRow.pos, DeadLetterRow.index)
+#: The order of the losses: when each was journalled, then where.
 _LOSS_KEYS = (DeclaredLoss.at, DeclaredLoss.pos, DeclaredLoss.index)
 
 
@@ -99,6 +101,7 @@ def add_dead_letters(session: Session, rows: Sequence[DeadLetter], now: int) -> 
                 "pos": row.pos,
                 "index": row.index,
                 "at": row.at,
+                "noted_at": now,
                 "site": row.site,
                 "source": row.source,
                 "reason": row.reason,
@@ -112,7 +115,7 @@ def add_dead_letters(session: Session, rows: Sequence[DeadLetter], now: int) -> 
     )
     _account(session, fresh)
     total = counters.add(session, counters.DEAD_LETTERS, len(fresh))
-    newest = max(fresh, key=lambda row: (row.at, row.pos, row.index))
+    newest = max(fresh, key=lambda row: (row.pos, row.index))
     payload = {
         "added": len(fresh),
         "total": total,
@@ -151,7 +154,7 @@ def list_dead_letters(
     limit: int = 100,
     before: str | None = None,
 ) -> Page:
-    """Return a page of dead letters, newest first; raise ContractError on a bad ``before``.
+    """Return a page of dead letters, last noted first; raise ContractError on a bad ``before``.
 
     Each is as :func:`dead_letter_view` shows it. ``state`` and ``field`` (the one at fault)
     leave out all others.
@@ -167,7 +170,7 @@ def list_dead_letters(
     last = rows[limit - 1] if len(rows) > limit else None
     return Page(
         [dead_letter_view(row) for row in rows[:limit]],
-        encode_key(last.at, last.pos, last.index) if last else None,
+        encode_key(last.noted_at, last.pos, last.index) if last else None,
     )
 
 
@@ -216,11 +219,41 @@ def count_dead_letters(session: Session) -> int:
     return session.scalar(kept.where(DeadLetterRow.replayed_at.is_(None))) or 0
 
 
-def count_by_source(session: Session, log: str, start: int, end: int) -> dict[str, int]:
-    """Return how many dead letters of a log each source has, of the times ``[start, end)`` (ms)."""
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """How many letters were noted of late, the first of them when (ms), and the last one."""
+
+    count: int
+    first: int
+    last: DeadLetterRow
+
+
+def fresh_dead_letters(session: Session, since: int) -> Fresh | None:
+    """Return the letters noted from ``since`` (ms) on that nobody has replayed or set aside."""
+    which = and_(
+        DeadLetterRow.noted_at >= since,
+        DeadLetterRow.replayed_at.is_(None),
+        DeadLetterRow.discarded_at.is_(None),
+    )
+    newest = select(DeadLetterRow).where(which).order_by(*(key.desc() for key in _LETTER_KEYS))
+    last = session.scalars(newest.limit(1)).one_or_none()
+    if last is None:
+        return None
+    count, first = session.execute(
+        select(func.count(), func.min(DeadLetterRow.noted_at)).where(which)
+    ).one()
+    return Fresh(count, first, last)
+
+
+def count_by_source(session: Session, log: str, start: int, end: int, last: int) -> dict[str, int]:
+    """Return how many dead letters each source has of a log's entries up to ``last``.
+
+    They are those with times in ``[start, end)`` (ms).
+    """
+    row = DeadLetterRow
     rows = session.execute(
-        select(DeadLetterRow.source, func.count())
-        .where(DeadLetterRow.log == log, DeadLetterRow.at >= start, DeadLetterRow.at < end)
+        select(row.source, func.count())
+        .where(row.log == log, row.at >= start, row.at < end, row.pos <= last)
         .group_by(DeadLetterRow.source)
     )
     return dict(list(rows))
@@ -238,7 +271,7 @@ def total_losses(session: Session) -> int:
 
 
 def cap_dead_letters(session: Session, keep: int) -> int:
-    """Remove the oldest beyond the newest ``keep``; return how many.
+    """Remove the first noted beyond the last noted ``keep``; return how many.
 
     Those that nothing has brought back are counted in ``dead_letters_trimmed``. One whose replay
     was asked for stays until that is carried out.

@@ -5,7 +5,7 @@ files hold and what they were made from. Parquet needs the extra ``reservoir`` (
 """
 
 from core.storage.reservoir.columns import SCHEMA_VERSION, Column, columns_of
-from core.storage.reservoir.days import expire, export_day, stale_kinds
+from core.storage.reservoir.days import expire, export_day, missing_days, stale_kinds
 from core.storage.reservoir.manifest import DayManifest, FileEntry, read_manifest
 from core.storage.reservoir.ranges import Wanted, export_range
 
@@ -19,6 +19,7 @@ __all__ = [
     "expire",
     "export_day",
     "export_range",
+    "missing_days",
     "read_manifest",
     "stale_kinds",
 ]

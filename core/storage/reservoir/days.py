@@ -8,9 +8,9 @@ store counts less has begun to expire there, and its files stay as they are.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import msgspec
@@ -39,6 +39,31 @@ def stale_kinds(reader: SeriesReader, folder: Path, day: date) -> list[str]:
     exported = manifest.rows() if manifest is not None else {}
     stored = reader.counts(*_span(day))
     return sorted(kind for kind, count in stored.items() if count > exported.get(kind, 0))
+
+
+def missing_days(reader: SeriesReader, folder: Path, first: date, end: date) -> Iterator[date]:
+    """Yield the days in ``[first, end)`` that the store has and no export has yet, oldest first.
+
+    The store is asked for whole runs of such days, and only where there is something for parts.
+    """
+    done = {day for day in exported_days(folder) if (folder / day.isoformat() / NAME).exists()}
+    for day in sorted(day for day in done if first <= day < end):
+        yield from _filled(reader, first, day)
+        first = day + timedelta(days=1)
+    yield from _filled(reader, first, end)
+
+
+def _filled(reader: SeriesReader, first: date, end: date) -> Iterator[date]:
+    """Yield the days in ``[first, end)`` of which the store has something."""
+    length = (end - first).days
+    if length <= 0 or not reader.count(_span(first)[0], _span(end)[0]):
+        return
+    if length == 1:
+        yield first
+        return
+    middle = first + timedelta(days=length // 2)
+    yield from _filled(reader, first, middle)
+    yield from _filled(reader, middle, end)
 
 
 def export_day(

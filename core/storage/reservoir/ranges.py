@@ -32,8 +32,9 @@ class Wanted:
 def export_range(reader: SeriesReader, wanted: Wanted, out: Path, now_ms: int) -> DayManifest:
     """Write ``{out}/{kind}.parquet`` (or ``.csv``) and ``{out}/manifest.json``.
 
-    A kind without events gives no file. Raises :class:`SettingsError` where ``out`` holds
-    something already, :class:`StoreUnavailableError` when the same call may succeed later.
+    A kind without events gives no file, and where no kind has any, nothing at all is written.
+    Raises :class:`SettingsError` where ``out`` holds something already,
+    :class:`StoreUnavailableError` when the same call may succeed later.
     """
     if wanted.end <= wanted.start:
         raise SettingsError("--to: must be later than --from")
@@ -45,7 +46,10 @@ def export_range(reader: SeriesReader, wanted: Wanted, out: Path, now_ms: int) -
         draft.mkdir(parents=True)
         kinds = wanted.kinds or tuple(sorted(reader.counts(wanted.start, wanted.end)))
         made = [_export_kind(reader, wanted, kind, draft, now_ms) for kind in kinds]
-        manifest = write_manifest(draft, [file for file in made if file is not None])
+        files = [file for file in made if file is not None]
+        if not files:
+            return DayManifest(files=[])
+        manifest = write_manifest(draft, files)
         if out.is_dir():
             out.rmdir()
         draft.rename(out)

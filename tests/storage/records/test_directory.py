@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from core.contracts.colours import Colour
@@ -207,6 +209,25 @@ def test_dead_letters_in_pages_and_within_their_cap(records: Records) -> None:
         assert refusals.cap_dead_letters(session, 4) == 0
         assert refusals.count_dead_letters(session) == 4
         assert counters.read_all(session)[counters.DEAD_LETTERS_TRIMMED] == 6
+
+
+def test_dead_letters_are_ordered_by_when_they_were_noted(records: Records) -> None:
+    """A device's clock may be of 1970, or of 2036."""
+    years = (replace(letter(0), at=NOW + 10**12), letter(1), replace(letter(2), at=0))
+    with records.session() as session:
+        for noted, row in enumerate(years):
+            refusals.add_dead_letters(session, [row], NOW + noted)
+    with records.reading() as session:
+        first = refusals.list_dead_letters(session, limit=1)
+        rest = refusals.list_dead_letters(session, before=first.next)
+        found = refusals.fresh_dead_letters(session, NOW + 1)
+        assert refusals.fresh_dead_letters(session, NOW + 3) is None
+    assert [item["id"] for item in first.items + rest.items] == ["2-0", "1-0", "0-0"]
+    assert found is not None
+    assert (found.count, found.first, found.last.id) == (2, NOW + 1, "2-0")
+    with records.session() as session:
+        assert refusals.cap_dead_letters(session, 1) == 2
+        assert [item["id"] for item in refusals.list_dead_letters(session).items] == ["2-0"]
 
 
 def test_a_process_is_told_when_it_changes(records: Records) -> None:

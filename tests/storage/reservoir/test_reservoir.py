@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,21 @@ from core.contracts.codec import encode, make_event
 from core.contracts.errors import EstateError, StoreUnavailableError
 from core.contracts.events import KINDS
 from core.contracts.examples import EVENTS
+from core.contracts.outputs import UnknownOutput
 from core.contracts.ports import Point, StoredPoint
 from core.runtime.settings import Settings
-from core.storage.records import Records
-from core.storage.reservoir import columns_of, export_day, manifest, read_manifest, stale_kinds
+from core.storage.records import Records, projection
+from core.storage.reservoir import (
+    columns_of,
+    export_day,
+    manifest,
+    missing_days,
+    read_manifest,
+    stale_kinds,
+)
 from core.storage.reservoir.columns import ENVELOPE, row_of
 from core.storage.reservoir.csv_file import safe_text
+from core.storage.reservoir.days import exported_days
 from core.storage.reservoir.tables import Table, sha256_of
 from core.storage.series import open_reader, open_writer
 from estate.cli import app
@@ -204,6 +214,45 @@ def test_the_job_exports_what_is_over_and_forgets_what_is_old(log: Log) -> None:
     records.close()
 
 
+def test_days_from_before_it_was_switched_on_follow_the_oldest_first(log: Log) -> None:
+    """However old they are: ``look_back_days`` is about late data only."""
+    for back in (300, 40, 39, 4):
+        log.write(meter("m1", BASE - back * DAY, float(back)))
+    records = Records(log.settings.records_url).open()
+    tools = Tools(log.settings, records)
+    now = BASE + 2 * DAY + HOUR
+    days = [TODAY + timedelta(days=back) for back in (-300, -40, -39, -4, 0, 1)]
+    told, found = [], []
+    for _ in range(2):
+        told.append(reservoir.job(tools, patience_s=-1.0).run(now))
+        found.append(exported_days(log.settings.reservoir_folder))
+    assert told[0] == "2 days exported, 16 rows, older days follow"
+    assert found == [days[4:]] * 2, "without patience only the last days"
+    assert reservoir.job(tools).run(now) == "4 days exported, 4 rows"
+    assert exported_days(log.settings.reservoir_folder) == days
+    assert reservoir.job(tools).run(now) == "0 days exported, 0 rows"
+    log.write(meter("m1", BASE - 40 * DAY + 1, 1.0), meter("m1", BASE - 200 * DAY, 2.0))
+    assert reservoir.job(tools).run(now) == "1 days exported, 1 rows", "exported already, and late"
+    records.close()
+
+
+def test_of_the_missing_days_the_oldest_comes_first_and_few_questions_are_asked(log: Log) -> None:
+    class Counting:
+        asked = 0
+
+        def count(self, start: int, end: int) -> int:
+            self.asked += 1
+            return sum(start <= BASE - back * DAY < end for back in (300, 39, 40))
+
+    store, folder = Counting(), log.settings.reservoir_folder
+    first = TODAY - timedelta(days=400)
+    missing = missing_days(store, folder, first, TODAY)  # type: ignore[arg-type]
+    assert next(missing) == TODAY - timedelta(days=300)
+    assert store.asked < 20
+    assert list(missing) == [TODAY - timedelta(days=back) for back in (40, 39)]
+    assert store.asked < 50
+
+
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_kind_has_columns_that_its_events_fit(kind: str, tmp_path: Path) -> None:
     columns = columns_of(kind)
@@ -270,6 +319,45 @@ def test_a_range_may_be_narrowed(log: Log, tmp_path: Path) -> None:
     assert (frame.height, set(frame["device"])) == (5, {"m1"})
     wrong = estate_export(log, tmp_path, *span, "--kind", "meter.readings")
     assert "did you mean meter.reading?" in wrong.output
+
+
+def test_what_cannot_be_exported_is_refused_and_nothing_is_written(
+    log: Log, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    span = ("--from", TODAY.isoformat(), "--to", str(TODAY + timedelta(days=9)), "--out", str(out))
+    silent = estate_export(log, tmp_path, *span, "--kind", "fire.alarm")
+    assert (silent.exit_code, "nothing is written" in silent.output) == (1, True)
+    early = ("--from", "1999-01-01", "--to", "2000-01-01", "--out", str(out))
+    assert estate_export(log, tmp_path, *early).exit_code == 1
+    unasked = estate_export(log, tmp_path, *span, "--excel")
+    assert (unasked.exit_code, "--format csv" in unasked.output) == (2, True)
+    turned = estate_export(log, tmp_path, *span[:2], "--to", "1999-01-01", "--out", str(out))
+    assert (turned.exit_code, "later than --from" in turned.output) == (2, True)
+
+    with closing(Records(log.settings.records_url).open()) as records, records.session() as session:
+        heard = [
+            UnknownOutput(name, BASE, "jinxiu", None, False, point(
+                "sensor.reading", name, BASE, {"quantity": "level", "value": 1.0, "unit": "m"}
+            ).event)
+            for name in ("pump-1", "pump-2")
+        ]  # fmt: skip
+        projection.apply(session, heard, BASE)
+    for names, hint in (
+        (("--site", "jinxiv"), "--site: 'jinxiv' is unknown; did you mean jinxiu?"),
+        (("--device", "pump1"), "--device: 'pump1' is unknown; did you mean pump-1?"),
+    ):
+        wrong = estate_export(log, tmp_path, *span, *names)
+        assert (wrong.exit_code, hint in wrong.output) == (2, True), wrong.output
+    assert not out.exists()
+    known = estate_export(log, tmp_path, *span, "--device", "m1", "--device", "pump-1")
+    assert known.exit_code == 0, "m1 has left the topology, and what it said is there"
+
+    elsewhere = Log(tmp_path / "elsewhere")
+    nothing = estate_export(elsewhere, tmp_path, *span[:4], "--out", str(tmp_path / "other"))
+    assert nothing.exit_code == 2
+    assert "nothing of a collector's; name the settings file" in nothing.output
+    assert not elsewhere.settings.data.exists()
 
 
 @given(st.text(max_size=20))
