@@ -92,15 +92,15 @@ class JournalReader:
     def sizes(self, lane: str, through: int) -> tuple[array[int], array[int]]:
         """Return the seqs that a lane holds up to one, ascending, and the events of each."""
         seqs, events = array("q"), array("q")
-        rows = self._ask(
-            "SELECT seq, events FROM entry "
-            "WHERE lane = (SELECT id FROM lane WHERE name = ?) AND seq <= ? ORDER BY seq",
-            lane,
-            through,
-        )
-        for seq, number in rows:
-            seqs.append(seq)
-            events.append(number)
+        with reading(self._path):
+            rows = self._connection.execute(
+                "SELECT seq, events FROM entry "
+                "WHERE lane = (SELECT id FROM lane WHERE name = ?) AND seq <= ? ORDER BY seq",
+                (lane, through),
+            )
+            for seq, number in rows:
+                seqs.append(seq)
+                events.append(number)
         return seqs, events
 
     def last_position(self) -> int:
