@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from core.storage.journal import Append, Journal, OnFull
+from core.storage.records import Records
 from estate.cli import app
 
 RULE = """\
@@ -123,6 +124,7 @@ def test_a_wrong_address_of_the_records_is_named_and_never_shown(
 
 
 def test_an_audit_over_a_damaged_log_says_what_can_be_done(tmp_path: Path) -> None:
+    Records(f"sqlite:///{tmp_path / 'records.sqlite'}").open().close()
     path = tmp_path / "collector.sqlite"
     journal = Journal(path, owner="c", budget=1 << 24, on_full=OnFull.REFUSE)
     journal.open()
