@@ -51,7 +51,11 @@ async def _run(app: App, ready: Callable[[], None] | None, stop_s: float) -> Non
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, done.set)
     watch_parent(lambda: _set_from_thread(loop, done))
-    beating = asyncio.create_task(_beat())
+    watchdog, started = Watchdog(), threading.Event()
+    threading.Thread(
+        target=_beat_until, args=(watchdog, started), name="watchdog", daemon=True
+    ).start()
+    beating: asyncio.Task[None] | None = None
     starting = asyncio.create_task(app.start())
     stopped = asyncio.create_task(done.wait())
     await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -60,6 +64,8 @@ async def _run(app: App, ready: Callable[[], None] | None, stop_s: float) -> Non
         if starting.done():
             starting.result()
             settle()
+            started.set()
+            beating = asyncio.create_task(_beat(watchdog))
             if ready is not None:
                 ready()
             await stopped
@@ -70,18 +76,26 @@ async def _run(app: App, ready: Callable[[], None] | None, stop_s: float) -> Non
             await asyncio.wait({starting}, timeout=_START_S)
             starting.cancel()
     finally:
+        started.set()
         try:
             async with asyncio.timeout_at(asked + stop_s):
                 await app.stop()
         except TimeoutError:
             log.warning("not stopped in time; what was promised is on the disk")
             os._exit(1)
-        beating.cancel()
+        if beating is not None:
+            beating.cancel()
 
 
-async def _beat() -> None:
+def _beat_until(watchdog: Watchdog, started: threading.Event) -> None:
+    """Say that this process works while it starts, which may keep the loop for long."""
+    watchdog.beat()
+    while not started.wait(BEAT_S):
+        watchdog.beat()
+
+
+async def _beat(watchdog: Watchdog) -> None:
     """Say now and then that the loop runs; who hears nothing for long starts this anew."""
-    watchdog = Watchdog()
     while True:
         watchdog.beat()
         await asyncio.sleep(BEAT_S)
