@@ -157,11 +157,11 @@ MUTANTS = [
         "connection.execute(_ADVANCE, (self._log, position + 1))",
     ),
     Mutant(
-        "a day file's cursor is not believed",
+        "a day file's cursor is not advanced",
         "core.storage.series.days",
-        "self._passed = found[0] if found else 0",
-        "self._passed = 0",
-        seed=13,
+        "if position <= passed:",
+        "if False:",
+        seed=9,
     ),
     Mutant(
         "the manifest is ahead of the day files",
