@@ -199,10 +199,6 @@ class DayFile:
         self._passed = max(self._passed, position)
         self._sealer.appended(len(events.series))
 
-    def has_passed(self, position: int) -> bool:
-        """Tell whether everything up to a position is here."""
-        return position <= self._passed
-
     def tidy(self, *, over: bool) -> bool:
         """Take one bounded step of sealing; return False where nothing is left to do."""
         if self._sealer is None:

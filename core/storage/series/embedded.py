@@ -283,8 +283,6 @@ class EmbeddedWriter:
         self, day: int, points: Sequence[tuple[int, Point]], position: int, *, durable: bool
     ) -> None:
         file = self._file(day)
-        if file.has_passed(position):  # a replay; the day stays sealed
-            points = ()
         if points:
             self._unseal(day, points)
         file.append(points, position, durable=durable, announce=partial(self._announce, day))

@@ -15,7 +15,6 @@ from core.contracts.errors import StoreLostError, StoreUnavailableError
 from core.contracts.ports import Point, Query
 from core.storage import sqlite
 from core.storage.series import EmbeddedReader, EmbeddedWriter, expire
-from core.storage.series.manifest import Manifest
 from core.storage.series.sealing import SealingPlan
 from tests.storage.series.support import BASE, DAY, StandingClock, entry, lift, meter
 
@@ -357,16 +356,11 @@ def test_a_damaged_day_costs_what_the_log_no_longer_holds_and_nothing_else(
     with pytest.raises(StoreUnavailableError, match=rf"{path}: is listed, and gone.*collector"):
         EmbeddedReader(tmp_path).count(*EVER)
 
-    manifest = Manifest(tmp_path, readonly=False)
-    manifest.open()
-    manifest.tighten(BASE // DAY)
     writer = open_writer(tmp_path, writers)
     assert writer.position() == 0
     assert EmbeddedReader(tmp_path).count(*EVER) == 200, "the others are as they were"
-    fill(writer, [item for item in log if item[0] > 140 or item[0] <= 40])  # what the log has kept
+    fill(writer, [item for item in log if item[0] > 140])  # what the log has kept
     writer.sync()
-    assert BASE // DAY not in manifest.loose(), "what has all of it stays as it is"
-    manifest.close()
     assert writer.position() == 300
     assert reader.count(*EVER) == 260, "a reader of before reads the new file"
     assert sorted(reader.counts(BASE + DAY, BASE + 2 * DAY).values()) == [60]
