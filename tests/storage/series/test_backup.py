@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.contracts.errors import StoreUnavailableError
-from core.contracts.ports import Point
+from core.contracts.ports import Point, Query
 from core.storage import sqlite
 from core.storage.series import EmbeddedReader, EmbeddedWriter, backup
 from core.storage.series.sealing import SealingPlan
@@ -42,6 +42,37 @@ def into(folder: Path, target: Path) -> Callable[[str], Path]:
         return target / name
 
     return copy
+
+
+def test_what_comes_between_the_manifest_and_its_days_is_found_after_a_replay(
+    tmp_path: Path,
+) -> None:
+    live, target = tmp_path / "live", tmp_path / "copy"
+    writer = make(live)
+    writer.write(entry(1, meter("m1", BASE, 1.0)), 1)
+    writer.sync()
+    while writer.tidy():
+        pass
+    late = entry(2, meter("m1", BASE + 1, 5.0), meter("m2", BASE + 2, 7.0))
+    plain = into(live, target)
+
+    def copy(name: str) -> Path:
+        path = plain(name)
+        if name == "manifest.sqlite":
+            writer.write(late, 2)
+        return path
+
+    backup(live, copy)
+    writer.close()
+    again, reader = make(target), EmbeddedReader(target)
+    assert again.position() == 1
+    again.write(late, 2)
+    query = Query("m1", "meter.reading", "power_w", BASE, BASE + DAY, DAY, "sum")
+    assert [sample.value for sample in reader.query(query)] == [6.0], "its hours are of before"
+    assert [event.data["power_w"] for event in reader.latest(["m2"])] == [7.0]
+    assert reader.count(*EVER) == 3
+    again.close()
+    reader.close()
 
 
 def test_a_backup_under_way_is_made_whole_by_a_replay(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from core.contracts.errors import StoreLostError, StoreUnavailableError
 from core.contracts.ports import Point, Query
 from core.storage import sqlite
 from core.storage.series import EmbeddedReader, EmbeddedWriter, expire
+from core.storage.series.manifest import Manifest
 from core.storage.series.sealing import SealingPlan
 from tests.storage.series.support import BASE, DAY, StandingClock, entry, lift, meter
 
@@ -384,3 +385,22 @@ def test_a_file_that_goes_under_a_writer_has_it_opened_again(
     fill(again, log)
     again.write(entry(400, meter("m1", BASE + 5000, 1.0)), 400)
     assert EmbeddedReader(tmp_path).count(BASE, BASE + DAY) == 101
+
+
+def test_a_replay_that_is_cut_otherwise_adds_what_is_missing_only(
+    tmp_path: Path, writers: list[EmbeddedWriter]
+) -> None:
+    log = [(pos, meter("m1", BASE + pos, float(pos))) for pos in range(1, 41)]
+    writer = open_writer(tmp_path, writers)
+    writer.write(log[:20], 20)
+    writer.close()
+    manifest = Manifest(tmp_path, readonly=False)
+    manifest.open()
+    manifest.rewind("log")
+    manifest.close()
+    writer = open_writer(tmp_path, writers)
+    assert writer.position() == 0
+    for first, last in ((0, 7), (7, 15), (15, 33), (33, 40)):
+        writer.write(log[first:last], last)
+    assert values(tmp_path) == [float(pos) for pos in range(1, 41)]
+    assert EmbeddedReader(tmp_path).count(*EVER) == 40
