@@ -6,6 +6,7 @@ PYTHON := $(firstword $(foreach name,$(BIN)/python python3 python3.13 python3.12
 SETUP = $(or $(PYTHON),$(error no Python on PATH; on Debian: apt-get install python3 python3-venv)) -S scripts/setup.py
 JOBS ?= 2
 WAITERS ?= 5
+WAITING := tests/edge/suite tests/estate/test_supervisor.py
 ARGS ?=
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url $(UPGRADE)
@@ -26,10 +27,10 @@ test: ## Run every test (ARGS="-k journal")
 	@$(SETUP) test
 	@$(BIN)/python scripts/test_servers.py
 	$(BIN)/python scripts/setup.py npm test
-	@# The drivers' suite mostly waits for faults to be noticed: more of it fits beside itself.
-	$(BIN)/python -m pytest -n $(WAITERS) --dist worksteal tests/edge/suite $(ARGS) || [ $$? = 5 ]
+	@# These mostly wait for faults to be noticed: more of them fits beside each other.
+	$(BIN)/python -m pytest -n $(WAITERS) --dist worksteal $(WAITING) $(ARGS) || [ $$? = 5 ]
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder \
-		--ignore tests/edge/suite $(ARGS)
+		$(WAITING:%=--ignore %) $(ARGS)
 
 check: ## Formatting, lint, types, import rules, generated documents
 	@$(SETUP) test
