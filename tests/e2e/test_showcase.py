@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,8 +51,13 @@ def plain_events(started: Town) -> None:
     for payload in (good, bad):
         subprocess.run([*publish, "-t", topic, "-m", payload], check=True, timeout=10)
     until(lambda: started.alerts_of("door-forced", "jinxiu-b1-u1-door"), "the alert rings", 20)
-    events = started.get("devices/jinxiu-b1-u1-door/events", start=0, end=4_102_444_800_000)
-    assert [e for e in events["items"] if e["data"].get("raw_code") == "by hand"]
+    span = {"start": 0, "end": 4_102_444_800_000}
+
+    def stored() -> list[dict[str, Any]]:
+        events = started.get("devices/jinxiu-b1-u1-door/events", **span)
+        return [e for e in events["items"] if e["data"].get("raw_code") == "by hand"]
+
+    until(stored, "it is stored", 20)  # rules and stores follow the log each at its own pace
     until(
         lambda: [
             letter
