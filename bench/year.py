@@ -14,9 +14,9 @@ import shutil
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from core.contracts.codec import decode_event
@@ -26,22 +26,6 @@ from core.storage.series import EmbeddedReader, EmbeddedWriter
 _BASE = 1_735_689_600_000  # 2025-01-01
 _S, _HOUR, _DAY = 1_000, 3_600_000, 86_400_000
 _DEVICES_A_WRITE = 2_000
-
-
-class _Clock:
-    """A clock that is set; nothing here waits by it."""
-
-    def __init__(self) -> None:
-        self.at = _BASE
-
-    def now_ms(self) -> int:
-        return self.at
-
-    async def sleep(self, seconds: float) -> None:
-        raise NotImplementedError
-
-    def wait(self, event: threading.Event, seconds: float) -> bool:
-        raise NotImplementedError
 
 
 def main() -> None:
@@ -66,24 +50,23 @@ def main() -> None:
 
 
 def _fill(folder: Path, meters: int, days: int) -> None:
-    clock, rng = _Clock(), random.Random(1)  # noqa: S311 - no secret
-    writer = EmbeddedWriter(folder, clock=clock)
+    rng = random.Random(1)  # noqa: S311 - no secret
+    writer = EmbeddedWriter(folder)
     writer.open()
     registers = [rng.uniform(0, 50_000) for _ in range(meters)]
     position, made, busy = 0, 0.0, time.process_time()
     for day in range(days):
         since = time.process_time()
-        clock.at = _BASE + day * _DAY
-        parts = _readings(clock.at, registers, rng)
+        start = _BASE + day * _DAY
+        parts = _readings(start, registers, rng)
         if day >= days - 30:
-            parts = _also(parts, _lift(clock.at, rng))
+            parts = chain(parts, _lift(start, rng))
         for points in parts:
             position += 1
             made += time.process_time() - since
             writer.write([(position, point) for point in points], position)
             since = time.process_time()
-        clock.at += _DAY + 2 * _HOUR  # the day is over
-        while writer.tidy():
+        while writer.tidy():  # days of the past are over
             pass
         if sys.stderr.isatty():
             print(f"\r{day + 1} of {days} days", end="", file=sys.stderr)
@@ -122,11 +105,6 @@ def _lift(day: int, rng: random.Random) -> Iterator[list[Point]]:
         )
         points.append(_point("elevator.status", "lift", day + second * _S, data))
     yield points
-
-
-def _also(*parts: Iterator[list[Point]]) -> Iterator[list[Point]]:
-    for part in parts:
-        yield from part
 
 
 def _point(kind: str, device: str, at: int, data: str) -> Point:

@@ -26,6 +26,8 @@ from core.storage.records.changes import LiveChange
 
 log = structlog.get_logger(__name__)
 
+#: Of the announcer's place in the sequence, where one has all sites.
+NAME = "announce"
 _POLL_S = 0.25
 _SAVE_EVERY = 200
 _AT_ONCE = 500
@@ -45,7 +47,7 @@ class Announcer:
         link: Link,
         clock: Clock,
         *,
-        name: str = "announce",
+        name: str = NAME,
         owns: Callable[[str], bool] = lambda _: True,
     ) -> None:
         """``name`` is that of its place in the sequence; ``owns`` tells whose sites it tells of."""

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -37,6 +39,7 @@ LINK_S = 10.0
 #: between two attempts of a link (60 s), and to connect and be born.
 RETURN_S = 75.0
 _LANES = frozenset(str(lane) for lane in Lane)
+_is_online = attrgetter("online")
 
 
 class _Lost(StrEnum):
@@ -111,24 +114,18 @@ class EdgeRegister:
 
     def start(self) -> None:
         """Note that no edge is heard yet: the collector has only started."""
-        for (site, edge), known in self._edges.items():
-            if known.online:
-                self._away(site, edge, known, _Lost.START)
+        self._lose(_Lost.START)
         self._due = time.monotonic() + LINK_S
 
     def leave(self) -> None:
         """Note that no edge is heard any more, because the collector ends."""
         self._due = None
-        for (site, edge), known in self._edges.items():
-            if known.online:
-                self._away(site, edge, known, _Lost.END)
+        self._lose(_Lost.END)
 
     def link_down(self) -> None:
         """Note that no edge can be heard because of the broker, until each is born again."""
         self._linked, self._due = False, None
-        for (site, edge), known in self._edges.items():
-            if known.online or known.lost is _Lost.START:
-                self._away(site, edge, known, _Lost.BROKER)
+        self._lose(_Lost.BROKER, lambda known: known.online or known.lost is _Lost.START)
 
     def link_up(self) -> None:
         """Take that the broker is there: the edges are expected back."""
@@ -151,9 +148,13 @@ class EdgeRegister:
             self.link_down()
             return
         self._due = None
+        self._lose(None, lambda known: known.lost is _Lost.BROKER)
+
+    def _lose(self, lost: _Lost | None, which: Callable[[_Edge], bool] = _is_online) -> None:
+        """Note of some edges, those that are online, why they are not heard from now on."""
         for (site, edge), known in self._edges.items():
-            if known.lost is _Lost.BROKER:
-                self._away(site, edge, known, None)
+            if which(known):
+                self._away(site, edge, known, lost)
 
     def _away(self, site: str, edge: str, known: _Edge, lost: _Lost | None) -> None:
         log.warning("edge not heard", site=site, edge=edge, why=lost or "it did not return")

@@ -68,8 +68,8 @@ class RulesProjection:
         self._tenure = None if holding is None else holding.tenure
         self._settlement = None if holding is None else holding.settlement
         self._snapshot_s = _SNAPSHOT_S if holding is None else _SHARED_SNAPSHOT_S
-        self._cursor = f"rules/{log_id}"
-        self._snapshot_cursor = f"rules-snapshot/{log_id}"
+        self._cursor = projection.rules_cursor(log_id)
+        self._snapshot_cursor = projection.snapshot_cursor(log_id)
         self._engine = Engine(explains=False)
         self._tally = tally(records, Witness.RECEIVED, log_id, self._settlement)
         self._applied = 0

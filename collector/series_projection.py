@@ -140,9 +140,8 @@ class SeriesProjection:
             self._tally.kinds(kinds)
 
     def _ahead(self, entry: LogEntry, item: tuple[int, Point]) -> refusals.DeadLetter:
-        event = item[1].event
         arrival = _arrival(entry)
-        seconds = (event.at - (event.seen if arrival is None else arrival)) // 1000
+        seconds = _lead_ms(item[1].event, arrival) // 1000
         unit, size = next((u for u in _UNITS_S if seconds >= 2 * u[1]), _UNITS_S[-1])
         reason = ContractError(
             f"{seconds // size} {unit} ahead of when it was "
@@ -251,17 +250,16 @@ def points_of(entry: LogEntry, *, ahead: bool = False) -> list[tuple[int, Point]
         ]
     arrival = _arrival(entry)
     if isinstance(entry, EventEntry):
-        event = entry.event
-        if (event.at - (event.seen if arrival is None else arrival) > FUTURE_MS) is not ahead:
+        if (_lead_ms(entry.event, arrival) > FUTURE_MS) is not ahead:
             return []
-        nanoseconds = event.at * 1_000_000 + entry.seq % 1000 * 1000
-        return [(entry.pos, Point(nanoseconds, entry.site, event))]
+        nanoseconds = entry.event.at * 1_000_000 + entry.seq % 1000 * 1000
+        return [(entry.pos, Point(nanoseconds, entry.site, entry.event))]
     if isinstance(entry, ReplayEntry):
         pos, site = entry.pos, entry.contents.site
         return [
             (pos, Point(event.at * 1_000_000 + offset, site, event))
             for offset, event in entry.stored
-            if (event.at - (event.seen if arrival is None else arrival) > FUTURE_MS) is ahead
+            if (_lead_ms(event, arrival) > FUTURE_MS) is ahead
         ]
     return []
 
@@ -272,6 +270,11 @@ def _number_of(entry: LogEntry) -> int:
     if isinstance(entry, EventEntry):
         return 1
     return len(entry.stored) if isinstance(entry, ReplayEntry) else 0
+
+
+def _lead_ms(event: Event, arrival: int | None) -> int:
+    """Return how far an event is dated ahead of its arrival, or of when its edge saw it."""
+    return event.at - (event.seen if arrival is None else arrival)
 
 
 def _arrival(entry: LogEntry) -> int | None:

@@ -155,7 +155,7 @@ class Sites:
             ledger.succeed(session, site, taken.log, log_id, self._clock.now_ms())
             state = None if taken.snapshot is None else self._read(site, taken.snapshot)
             if state is not None:
-                cursor = f"rules-snapshot/{log_id}"
+                cursor = projection.snapshot_cursor(log_id)
                 projection.save_cursor(session, cursor, 0, state.snapshot)
             told, _ = projection.cursor(session, place(taken.former or self._name))
         online = {} if state is None else state.online

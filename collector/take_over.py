@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
+from collector import announce
 from collector.followers import STORES
 from collector.rules_projection import RulesProjection
 from collector.sites import place
@@ -31,7 +32,6 @@ from core.storage.records.tenures import Left
 from core.storage.series import open_writer
 from rules.handover import divide
 
-_ANNOUNCED = "announce"
 _OF_SITES = (BATCH, MEDIA, PLAIN, CONTROL)
 
 
@@ -105,7 +105,7 @@ def _leave(
         tenures.leave_all(session, name, left)
         if same:
             ledger.leave_all(session, {s: each.log for s, each in left.items()}, who.at)
-        told, _ = projection.cursor(session, _ANNOUNCED)
+        told, _ = projection.cursor(session, announce.NAME)
         projection.save_cursor(session, place(name), told, None)
         detail = {"log": log.epoch, "sites": sorted(left), "reason": reason}
         audit_by(session, who, "sites.take_over", f"collector/{name}", detail)
@@ -136,7 +136,7 @@ def _holds(shared: Settings, log: Journal) -> bool:
 def _rules_state(session: Session, log: Journal) -> bytes:
     """Return the rules' state at the log's end, once the records know all of the log."""
     check_known(session, log)
-    kept, snapshot = projection.cursor(session, f"rules-snapshot/{log.epoch}")
+    kept, snapshot = projection.cursor(session, projection.snapshot_cursor(log.epoch))
     counted = [projection.cursor(session, witness.cursor(log.epoch))[0] for witness in Witness]
     if snapshot is None or min(kept, *counted) < log.position:
         raise SettingsError(

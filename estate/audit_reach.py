@@ -39,7 +39,7 @@ class Reach:
         """Ask how far a log's projections have come."""
         with records.reading() as session:
             counted, _ = projection.cursor(session, Witness.SERIES.cursor(log))
-            folded, _ = projection.cursor(session, f"rules/{log}")
+            folded, _ = projection.cursor(session, projection.rules_cursor(log))
             has_accounts = ledger.beginning(session, log) is not None
         stored = series.positions().get(log, 0)
         # A letter is kept with the accounts, a moment after its siblings are stored.

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import msgspec
 
 from core.contracts import topology as topologies
-from core.contracts.codec import encode
 from core.contracts.errors import ContractError
 from core.contracts.log import ACTIVATION_BODY, Activation
 from core.contracts.outputs import Cause
-from core.contracts.packing import pack, unpack
+from core.contracts.packing import pack_json, unpack
 from core.contracts.topology import Topology, check_parts, narrowed
 from rules import snapshot as states
 from rules.cells import Cell
@@ -72,7 +71,7 @@ def divide(snapshot: bytes, more: Iterable[str] = ()) -> dict[str, bytes]:
     homes = {rule_id: _by_home(cells, owners) for rule_id, cells in state.cells.items()}
     found = {}
     for site, part in parts.items():
-        kept = pack(encode(Activation(topology=part, rules=activation.rules)))
+        kept = pack_json(Activation(topology=part, rules=activation.rules))
         nodes = {node["id"] for node in part.get("nodes", ())}
         found[site] = states.write(_part(state, site, kept, nodes, owners, homes))
     return found

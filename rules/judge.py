@@ -44,8 +44,8 @@ class Judge:
         self._unknown = unknown
         self._last = last
 
-    def _count(self, name: str) -> None:
-        self._counters[name] = self._counters.get(name, 0) + 1
+    def _count(self, name: str, number: int = 1) -> None:
+        self._counters[name] = self._counters.get(name, 0) + number
 
     def subject(self, event: Event, edge: EdgeState | None, site: str) -> Subject | None:
         """Return who an event is about; unknown and foreign devices are counted, not folded."""
@@ -60,15 +60,13 @@ class Judge:
             is_own = subject.site == site
         else:
             is_own = subject.edge_id == edge.id
+        if is_own and subject.suits(event.kind):
+            return subject
+        self._count("foreign_devices")
         if not is_own:
             # Somebody speaks for a device that is another's: that is to be seen, not believed.
-            self._count("foreign_devices")
             self._live.outputs.append(self._strange(event, edge, site))
-            return None
-        if not subject.suits(event.kind):
-            self._count("foreign_devices")
-            return None
-        return subject
+        return None
 
     def listen(self, subject: Subject) -> None:
         """Learn from a word, before it is noted, how often such words come."""
@@ -305,8 +303,8 @@ class Judge:
         """
         trues: list[tuple[ActiveRule, Event, int]] = []
         states, unusable = states_of(subject, event, at)
-        for _ in range(unusable):
-            self._count("unusable_states")
+        if unusable:
+            self._count("unusable_states", unusable)
         for held, since in states:
             plan = subject.plans.get(held.kind)
             if held.kind == "device.health" and not held.data.online:

@@ -27,7 +27,7 @@ from core.contracts.codec import (
     whole,
 )
 from core.contracts.errors import ContractError, NewerVersionError
-from core.contracts.events import COLLECTOR_KINDS, ID_PATTERN, KINDS, WAYS, Lane
+from core.contracts.events import COLLECTOR_KINDS, ID_PATTERN, KINDS, NOT_PLAIN_KINDS, WAYS, Lane
 
 T = TypeVar("T")
 
@@ -123,9 +123,6 @@ class Batch:
 _fast: msgspec.json.Decoder[_Batch] = msgspec.json.Decoder(_Batch)
 _slow: msgspec.json.Decoder[_RawBatch] = msgspec.json.Decoder(_RawBatch)
 #: The kinds that an edge may send in each lane.
-_EDGES_KINDS = frozenset(
-    kind for kind in KINDS if kind.startswith("edge.") or kind == "device.snapshot"
-)
 _KINDS_IN: dict[Lane, frozenset[str]] = {
     lane: frozenset(
         spec.kind
@@ -292,7 +289,7 @@ def decode_plain(payload: bytes, device: str, received_at: int) -> Event:
         raise ContractError("an event must be a JSON object")
     kind = raw.get("kind")
     # Before its data is looked at: whatever is in it, it is not a plain device's to say.
-    if isinstance(kind, str) and kind in _EDGES_KINDS:
+    if isinstance(kind, str) and kind in NOT_PLAIN_KINDS:
         raise ContractError("only an edge or a collector writes this kind", field="kind")
     if raw.setdefault("device", device) != device:
         raise ContractError("differs from the topic's device", field="device")

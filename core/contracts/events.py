@@ -117,6 +117,11 @@ COLLECTOR_KINDS = frozenset(
     {"edge.online", "edge.offline", "edge.hole", "edge.epoch_abandoned", "edge.identity_clash"}
 )
 
+#: Kinds that only an edge or a collector may write: no device says them of itself.
+NOT_PLAIN_KINDS = frozenset(
+    kind for kind in KINDS if kind.startswith("edge.") or kind == "device.snapshot"
+)
+
 #: An event that its device dates further (ms) ahead of when it was heard has a wrong time: it is
 #: judged as of now, and is not stored.
 FUTURE_MS = 300_000

@@ -119,6 +119,9 @@ class HealthService:
             with self._records.reading() as session:
                 rows = processes.list_processes(session)
                 standings = self._standstills.look(session)
+                self._still = {
+                    site: each.since for each in standings if each.is_still for site in each.sites
+                }
         except StoreUnavailableError:
             records = Part(
                 name="records", state=PartState.DOWN, message="the database does not answer"
@@ -151,7 +154,6 @@ class HealthService:
     def _rules(self, standings: list[Standing]) -> Part:
         """Tell whether the rules of all sites move."""
         still = [standing for standing in standings if standing.is_still]
-        self._still = {site: each.since for each in still for site in each.sites}
         if not standings:
             return Part(
                 name="rules", state=PartState.UNKNOWN, message="no projection has written yet"

@@ -18,7 +18,8 @@ from sqlalchemy.orm import Session
 
 from core.contracts.colours import Colour
 from core.contracts.outputs import Cause, Presence
-from core.storage.records.models import CursorRow, NodeRow
+from core.storage.records import projection, tenures
+from core.storage.records.models import CursorRow
 from core.storage.records.tenure_models import TenureRow
 
 #: The rules' projection, one cursor for each log (the snapshot's own cursor moves seldom).
@@ -73,12 +74,10 @@ class Standstills:
             if position != seen.position:
                 seen.position, seen.moved, seen.moved_at = position, now, at
                 seen.ever_moved = True
-        sites = list(session.scalars(select(NodeRow.id).where(NodeRow.level == "site")))
-        own: dict[str, str] = {
-            site: f"rules/{log}"
-            for site, log in session.execute(select(TenureRow.site, TenureRow.log))
-            if site in sites and f"rules/{log}" in self._seen
-        }
+        sites = sorted(tenures.topology_sites(session))
+        logs = session.execute(select(TenureRow.site, TenureRow.log))
+        cursors = {site: projection.rules_cursor(log) for site, log in logs}
+        own = {site: name for site, name in cursors.items() if site in sites and name in self._seen}
         told = [self._standing((site,), [name], now) for site, name in sorted(own.items())]
         others = [name for name in self._seen if name not in own.values()]
         rest = tuple(site for site in sites if site not in own)

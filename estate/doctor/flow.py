@@ -16,7 +16,7 @@ from core.contracts.errors import JournalCorruptError, JournalError
 from core.contracts.log import TICK
 from core.storage.journal import JournalReader
 from core.storage.journal.survey import Survey, holder, survey
-from core.storage.records import refusals
+from core.storage.records import projection, refusals
 from core.storage.records.models import CursorRow, EdgeRow, EdgeState
 from edge.outbox import JOURNAL_BYTES
 from estate.doctor.finding import BrokenError, Finding, Patient, for_long
@@ -187,7 +187,7 @@ def clocks(patient: Patient) -> list[Finding] | str:
 def unknown_devices(patient: Patient) -> str:
     """Look for whoever speaks and is in no topology, in the engine's last state."""
     with patient.survey() as seen:
-        cursor = f"rules-snapshot/{seen.epoch}"
+        cursor = projection.snapshot_cursor(seen.epoch)
     with patient.records() as records, records.reading() as session:
         blob = session.scalar(select(CursorRow.snapshot).where(CursorRow.projector == cursor))
     if blob is None:

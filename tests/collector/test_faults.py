@@ -143,7 +143,7 @@ def test_housekeeping_waits_for_what_waits_in_the_log(
 
     class Keeper(EmbeddedWriter):
         def tidy(self) -> bool:
-            tidied.append(self._written)
+            tidied.append(self._progress.written)
             return super().tidy()
 
     records = Records(Settings(data=tmp_path).records_url).open()

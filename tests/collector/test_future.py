@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from core.contracts.events import FUTURE_MS
@@ -14,13 +11,6 @@ from tests.collector.office import NOW, Office, batch, reading
 
 YEARS_MS = 10 * 365 * 86_400_000
 HOUR_MS = 3_600_000
-
-
-@pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
-    opened = Office(tmp_path)
-    yield opened
-    opened.close()
 
 
 def seen(at: int, when: int = NOW, power_w: float = 5.0) -> bytes:

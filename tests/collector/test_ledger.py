@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,6 @@ from core.storage.records import conservation, ledger
 from core.storage.records.ledger import DAY_MS
 from core.storage.series import open_reader
 from tests.collector.office import EDGE, NOW, SITE, Office, batch, reading
-
-
-@pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
-    opened = Office(tmp_path)
-    yield opened
-    opened.close()
 
 
 def readings(seq: int, count: int = 2, oldest: int = 1) -> bytes:

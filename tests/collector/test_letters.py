@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -19,13 +18,6 @@ from core.storage.series import open_reader
 from tests.collector.office import EDGE, EPOCH, FOREVER, NOW, SITE, Office, batch, reading
 
 LEVEL = b'{"kind":"sensor.reading","data":{"quantity":"level","value":%b,"unit":"m"}}'
-
-
-@pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
-    opened = Office(tmp_path)
-    yield opened
-    opened.close()
 
 
 def replays(office: Office) -> list[ReplayEntry]:

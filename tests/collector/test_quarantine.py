@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,13 +16,6 @@ from core.storage.series import open_reader
 from tests.collector.office import EDGE, FOREVER, NOW, SITE, Office, batch, reading
 
 LEVEL = b'{"kind":"sensor.reading","data":{"quantity":"level","value":1.5,"unit":"m"}}'
-
-
-@pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
-    opened = Office(tmp_path)
-    yield opened
-    opened.close()
 
 
 def unknown(office: Office) -> dict[str, dict[str, Any]]:

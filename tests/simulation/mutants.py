@@ -166,15 +166,15 @@ MUTANTS = [
     Mutant(
         "the manifest is ahead of the day files",
         "core.storage.series.embedded",
-        "self._append(day, (), self._written, durable=True)",
-        "self._append(day, (), self._written, durable=False)",
+        "self._append(day, (), self._progress.written, durable=True)",
+        "self._append(day, (), self._progress.written, durable=False)",
         seed=7,
     ),
     Mutant(
         "refused points count as kept before they are dead letters",
-        "core.storage.series.embedded",
-        "self._settled = position if not refusals else self._written",
-        "self._settled = position",
+        "core.storage.series.progress",
+        "self.settled = position if not refused else self.written",
+        "self.settled = position",
         seed=68,
     ),
     Mutant(

@@ -74,6 +74,16 @@ def apply(
         changes.append_changes(session, told, now_ms)
 
 
+def rules_cursor(log: str) -> str:
+    """Return the name under which the rules' outputs of a log are stored up to a position."""
+    return f"rules/{log}"
+
+
+def snapshot_cursor(log: str) -> str:
+    """Return the name under which the rules' state of a log is kept."""
+    return f"rules-snapshot/{log}"
+
+
 def cursor(session: Session, projector: str) -> tuple[int, bytes | None]:
     """Return how far a projector has come (0: nothing yet), and its engine's snapshot there."""
     row = session.execute(

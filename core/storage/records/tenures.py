@@ -16,7 +16,7 @@ from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
 from core.contracts.errors import InUseError
-from core.storage.records import cautions, counters
+from core.storage.records import cautions, counters, projection
 from core.storage.records.errors import LostSiteError, NotFoundError
 from core.storage.records.models import CursorRow, NodeRow
 from core.storage.records.sql import upsert
@@ -169,7 +169,7 @@ def take(session: Session, site: str, name: str, log: str) -> Taken | None:
             return None
     former, old = row.collector, row.log
     snapshot = session.scalar(
-        select(CursorRow.snapshot).where(CursorRow.projector == f"rules-snapshot/{old}")
+        select(CursorRow.snapshot).where(CursorRow.projector == projection.snapshot_cursor(old))
     )
     if old:
         session.execute(delete(CursorRow).where(CursorRow.projector.endswith(f"/{old}")))
@@ -218,7 +218,11 @@ def leave_all(session: Session, name: str, left: Mapping[str, Left]) -> None:
     ]
     upsert(session, TenureRow, rows, update=("collector", "log", "since", "lanes"))
     snapshots = [
-        {"projector": f"rules-snapshot/{each.log}", "position": 0, "snapshot": each.snapshot}
+        {
+            "projector": projection.snapshot_cursor(each.log),
+            "position": 0,
+            "snapshot": each.snapshot,
+        }
         for each in left.values()
     ]
     upsert(session, CursorRow, snapshots)

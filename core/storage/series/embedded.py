@@ -47,6 +47,7 @@ from core.storage import sqlite
 from core.storage.series.columns import UNREADABLE
 from core.storage.series.days import DAY_MS, DAY_NS, DayFile, date_of, file_name, rehearse
 from core.storage.series.manifest import Manifest
+from core.storage.series.progress import Progress
 from core.storage.series.rollup import Roller
 from core.storage.series.sealing import SealingPlan
 
@@ -99,9 +100,7 @@ class EmbeddedWriter:
         self._unsynced: set[int] = set()
         self._newest: dict[tuple[str, str], int] = {}
         self._expired_before = 0
-        self._written = 0
-        self._settled = 0
-        self._durable = 0
+        self._progress = Progress()
         self._synced_at = 0.0
 
     def open(self) -> None:
@@ -123,7 +122,7 @@ class EmbeddedWriter:
         self._rolled = set(self._manifest.rolled())
         for day, device, kind in self._manifest.stale_pairs():
             self._stale.setdefault(day, set()).add((device, kind))
-        self._written = self._settled = self._durable = self._manifest.position(self._log)
+        self._progress.begin(self._manifest.position(self._log))
         self._synced_at = time.monotonic()
         self._look_at_manifest()
         for day in lost:
@@ -131,7 +130,7 @@ class EmbeddedWriter:
 
     def position(self) -> int:
         """Return the log position through which everything is stored durably (0: nothing)."""
-        return self._durable
+        return self._progress.durable
 
     def rehearse(self, point: Point) -> None:
         """Do with one point what :meth:`write` does with many, but store nothing."""
@@ -149,11 +148,7 @@ class EmbeddedWriter:
             due = time.monotonic() - self._synced_at >= self._sync_s
             for day in sorted(by_day):
                 self._append(day, by_day[day], position, durable=due)
-            if position > self._written:
-                self._settled = position if not refusals else self._written
-            elif position == self._written and not refusals:
-                self._settled = position  # its caller is back, and so has recorded the last ones
-            self._written = max(self._written, position)
+            self._progress.wrote(position, refused=bool(refusals))
             if due:
                 self.sync()
         if any(file.overdue() for file in self._files.values()):
@@ -195,11 +190,11 @@ class EmbeddedWriter:
         """Make everything written so far durable and move ``position()`` to what is settled."""
         with self._translated():
             for day in sorted(self._unsynced):
-                self._append(day, (), self._written, durable=True)
-            if self._settled > self._durable:
+                self._append(day, (), self._progress.written, durable=True)
+            if self._progress.is_ahead:
                 self._at = self._manifest.folder
-                self._manifest.advance(self._log, self._settled)
-                self._durable = self._settled
+                self._manifest.advance(self._log, self._progress.settled)
+                self._progress.keep()
             self._synced_at = time.monotonic()
 
     def expire(self, before: date, *, grace_s: float = GRACE_S) -> list[date]:
@@ -214,7 +209,7 @@ class EmbeddedWriter:
     def close(self) -> None:
         """Make everything durable and release the files."""
         try:
-            if self._unsynced or self._settled > self._durable:
+            if self._unsynced or self._progress.is_ahead:
                 self.sync()
         finally:
             self._close_files()
@@ -234,7 +229,7 @@ class EmbeddedWriter:
         by_day: dict[int, list[tuple[int, Point]]] = {}
         refusals: list[Refusal] = []
         oldest = self._oldest_day()
-        durable = self._durable
+        durable = self._progress.durable
         for index, item in enumerate(points):
             if item[0] <= durable:
                 continue

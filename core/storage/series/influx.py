@@ -22,8 +22,10 @@ from core.storage.series import influx_scan
 from core.storage.series.days import DAY_MS, DAY_NS, date_of
 from core.storage.series.influx_http import Influx
 from core.storage.series.influx_increase import increase
+from core.storage.series.influxql import of_device, select
 from core.storage.series.lineprotocol import event_of, identifier, line_of, literal, sample_of
 from core.storage.series.pages import page_of, upper_bound
+from core.storage.series.progress import Progress
 from core.storage.series.windows import Timed, check_size, filled, lookback_ms, samples_in
 
 CURSOR = "estate_cursor"
@@ -53,9 +55,7 @@ class InfluxWriter:
         self._clock = clock or ScaledClock.from_environment()
         self._sync_s = sync_s
         self._senders = ThreadPoolExecutor(_CONNECTIONS, "influxdb")
-        self._written = 0
-        self._settled = 0
-        self._durable = 0
+        self._progress = Progress()
         self._synced_at = 0.0
 
     def open(self, *, resume: bool = True) -> None:
@@ -68,7 +68,7 @@ class InfluxWriter:
         try:
             self._influx.ensure(self._retention_days)
             if resume:
-                self._written = self._settled = self._durable = self._read_cursor()
+                self._progress.begin(self._read_cursor())
         except BaseException:
             self._influx.close()
             raise
@@ -76,7 +76,7 @@ class InfluxWriter:
 
     def position(self) -> int:
         """Return the log position through which everything is stored (0: nothing)."""
-        return self._durable
+        return self._progress.durable
 
     def rehearse(self, point: Point) -> None:
         """Do with one point what :meth:`write` does with many, but store nothing."""
@@ -99,12 +99,7 @@ class InfluxWriter:
         with self._noting_loss():
             for sent in [self._senders.submit(self._send_points, points, part) for part in parts]:
                 refusals += sent.result()
-        # Refusals are settled when their caller comes back with more: it has recorded them.
-        if position > self._written:
-            self._settled = position if not refusals else self._written
-        elif position == self._written and not refusals:
-            self._settled = position  # its caller is back, and so has recorded the last ones
-        self._written = max(self._written, position)
+        self._progress.wrote(position, refused=bool(refusals))
         if time.monotonic() - self._synced_at >= self._sync_s:
             self.sync()
         refusals.sort(key=lambda refusal: refusal.index)
@@ -116,12 +111,12 @@ class InfluxWriter:
 
     def sync(self) -> None:
         """Write the cursor, so that ``position()`` moves to what has been written."""
-        if self._settled > self._durable:
+        if self._progress.is_ahead:
             day = time.time_ns() // DAY_NS * DAY_NS  # the server's retention is by real time
             log = self._log.replace(" ", "\\ ").replace(",", "\\,").replace("=", "\\=")
             with self._noting_loss():
-                self._influx.write([f"{CURSOR},log={log} position={self._settled}i {day}"])
-            self._durable = self._settled
+                self._influx.write([f"{CURSOR},log={log} position={self._progress.settled}i {day}"])
+            self._progress.keep()
         self._synced_at = time.monotonic()
 
     def close(self) -> None:
@@ -138,7 +133,7 @@ class InfluxWriter:
         try:
             yield
         except StoreLostError:
-            self._written = self._settled = self._durable = 0
+            self._progress.begin(0)
             raise
 
     def _send_points(
@@ -175,7 +170,7 @@ class InfluxWriter:
 
     def _read_cursor(self) -> int:
         found = self._influx.select(
-            _select('max("position")', CURSOR, f'"log" = {literal(self._log)}')
+            select('max("position")', CURSOR, f'"log" = {literal(self._log)}')
         )
         if not found:
             return 0
@@ -213,12 +208,12 @@ class InfluxReader:
         if kind not in ("float", "integer"):
             return filled([], query, query.every_ms)
         if query.aggregate == "increase":
-            return increase(self._influx.select, query, query.every_ms)
+            return increase(self._influx.select, self._all, query, query.every_ms)
         found = self._influx.select(
-            _select(
+            select(
                 f"{query.aggregate}({identifier(query.field)})",
                 query.kind,
-                _where(query.device, query.start * 1_000_000, query.end * 1_000_000),
+                of_device(query.device, query.start * 1_000_000, query.end * 1_000_000),
                 f"GROUP BY time({query.every_ms:d}ms) fill(none) LIMIT {query.limit + 1:d}",
             )
         )
@@ -242,7 +237,7 @@ class InfluxReader:
             for part in range(0, len(kinds), 10):  # an address has a length that servers take
                 found = self._influx.select(
                     "; ".join(
-                        _select("*", kind, which, 'GROUP BY "device" ORDER BY time DESC LIMIT 1')
+                        select("*", kind, which, 'GROUP BY "device" ORDER BY time DESC LIMIT 1')
                         for kind in kinds[part : part + 10]
                     )
                 )
@@ -270,10 +265,10 @@ class InfluxReader:
         end_ns = end * 1_000_000
         found = self._influx.select(
             "; ".join(
-                _select(
+                select(
                     "*",
                     name,
-                    _where(
+                    of_device(
                         device,
                         start * 1_000_000,
                         end_ns if before is None else upper_bound(before, name, end_ns),
@@ -301,7 +296,7 @@ class InfluxReader:
             return {}
         span = f"time >= {start * 1_000_000}ns AND time < {end * 1_000_000}ns"
         found = self._influx.select(
-            "; ".join(_select('count("seen")', kind, span) for kind in kinds)
+            "; ".join(select('count("seen")', kind, span) for kind in kinds)
         )
         return {s["name"]: sum(int(row[1]) for row in s["values"]) for s in found}
 
@@ -345,10 +340,10 @@ class InfluxReader:
     def _raw(self, query: Query, start_ns: int, limit: int) -> tuple[list[Sample], int | None]:
         """Return raw values, and where (ns) the next page starts if there may be one."""
         found = self._influx.select(
-            _select(
+            select(
                 identifier(query.field),
                 query.kind,
-                _where(query.device, start_ns, query.end * 1_000_000),
+                of_device(query.device, start_ns, query.end * 1_000_000),
                 f"ORDER BY time ASC LIMIT {limit:d}",
             )
         )
@@ -364,13 +359,3 @@ def _lines_each(lines: int) -> int:
     requests = max(-(-lines // LINES), min(lines // _FEW, _REQUESTS))
     requests += -requests % _CONNECTIONS
     return max(-(-lines // max(requests, 1)), _FEW)
-
-
-def _select(what: str, measurement: str, where: str, tail: str = "") -> str:
-    # Names and texts in the parts are quoted where they enter.
-    return f"SELECT {what} FROM {identifier(measurement)} WHERE {where} {tail}"  # noqa: S608
-
-
-def _where(device: str, start_ns: int, end_ns: int) -> str:
-    span = f"time >= {start_ns}ns AND time < {end_ns}ns"
-    return f'"device" = {literal(device)} AND {span}'

@@ -9,19 +9,19 @@ query that begins in the middle of one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from math import fsum
 from typing import Any, NamedTuple
 
 from core.contracts.ports import Query, Sample
-from core.storage.series.lineprotocol import identifier, literal
+from core.storage.series.influxql import of_device, select
+from core.storage.series.lineprotocol import identifier
 from core.storage.series.rollup import step
-from core.storage.series.windows import filled, lookback_ms
+from core.storage.series.windows import Timed, filled, lookback_ms
 
-#: Values that one answer brings.
-_PAGE = 10_000
-
-Select = Callable[[str], list[dict[str, Any]]]
+Ask = Callable[[str], list[dict[str, Any]]]
+Values = Callable[[Query], Iterator[Timed]]
 
 
 class _Window(NamedTuple):
@@ -30,9 +30,12 @@ class _Window(NamedTuple):
     is_plain: bool
 
 
-def increase(select: Select, query: Query, every_ms: int) -> list[Sample]:
-    """Return a counter's samples; see :class:`core.contracts.ports.Query`."""
-    asked = _Asked(select, query)
+def increase(ask: Ask, values: Values, query: Query, every_ms: int) -> list[Sample]:
+    """Return a counter's samples; see :class:`core.contracts.ports.Query`.
+
+    ``values`` gives a field's values as they came, for a query without windows.
+    """
+    asked = _Asked(ask, values, query)
     samples = []
     for window in asked.windows(every_ms):
         if window.is_plain and window.at >= query.start:
@@ -47,8 +50,9 @@ def increase(select: Select, query: Query, every_ms: int) -> list[Sample]:
 class _Asked:
     """One field's values from a query's lookback on."""
 
-    def __init__(self, select: Select, query: Query) -> None:
-        self._select = select
+    def __init__(self, ask: Ask, values: Values, query: Query) -> None:
+        self._ask = ask
+        self._values = values
         self._query = query
         self._since = query.start - lookback_ms(query)
 
@@ -56,14 +60,14 @@ class _Asked:
         """Yield the windows of the query that have steps."""
         query = self._query
         field = identifier(query.field)
-        inner = self._from(
+        inner = select(
             f"difference({field}) AS step, non_negative_difference({field}) AS rise",
-            self._since * 1_000_000,
-            query.end * 1_000_000,
+            query.kind,
+            of_device(query.device, self._since * 1_000_000, query.end * 1_000_000),
         )
         # One window more than the limit shows that there are too many; others lie before the start.
         limit = query.limit + 2 + (query.start - self._since) // every_ms
-        found = self._select(
+        found = self._ask(
             f"SELECT sum(step), sum(rise) FROM ({inner}) "  # noqa: S608 - quoted where it enters
             f"WHERE time >= {self._since}ms AND time < {query.end}ms "
             f"GROUP BY time({every_ms:d}ms) fill(none) LIMIT {limit:d}"
@@ -76,31 +80,16 @@ class _Asked:
 
     def steps(self, start: int, end: int) -> list[float]:
         """Return the steps that end in ``[start, end)`` (ms), a decrease counting from zero."""
-        field = identifier(self._query.field)
-        numbers = [
-            number
-            for _, number in self._rows(
-                field, self._since * 1_000_000, start * 1_000_000, "ORDER BY time DESC LIMIT 1"
-            )
-        ]
-        lower = start * 1_000_000
-        while True:
-            rows = self._rows(field, lower, end * 1_000_000, f"ORDER BY time ASC LIMIT {_PAGE}")
-            numbers += [number for _, number in rows]
-            if len(rows) < _PAGE:
-                return [step(earlier, later) for earlier, later in pairwise(numbers)]
-            lower = rows[-1][0] + 1
-
-    def _rows(self, field: str, start_ns: int, end_ns: int, tail: str) -> list[tuple[int, float]]:
-        found = self._select(self._from(field, start_ns, end_ns, tail))
-        return [
-            (row[0], row[1]) for series in found for row in series["values"] if row[1] is not None
-        ]
-
-    def _from(self, what: str, start_ns: int, end_ns: int, tail: str = "") -> str:
         query = self._query
-        return (
-            f"SELECT {what} FROM {identifier(query.kind)} "  # noqa: S608 - quoted where it enters
-            f'WHERE "device" = {literal(query.device)} '
-            f"AND time >= {start_ns}ns AND time < {end_ns}ns {tail}"
+        before = self._ask(
+            select(
+                identifier(query.field),
+                query.kind,
+                of_device(query.device, self._since * 1_000_000, start * 1_000_000),
+                "ORDER BY time DESC LIMIT 1",
+            )
         )
+        numbers = [row[1] for series in before for row in series["values"]]
+        inside = replace(query, start=start, end=end, every_ms=None)
+        numbers += [value for _, value in self._values(inside)]
+        return [step(earlier, later) for earlier, later in pairwise(numbers)]
